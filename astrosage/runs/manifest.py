@@ -1,0 +1,93 @@
+"""Manifests: what an artefact consists of. Written last, so what has none is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from astrosage.errors import StorageError
+
+NAME = "manifest.json"
+FORMAT_VERSION = 1
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain data in canonical JSON, in hex."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write(folder: Path, key: str, **extra: Any) -> dict[str, Any]:
+    """Hash every file below ``folder`` and write its manifest.
+
+    Args:
+        folder: A local folder whose files are complete.
+        key: The stage key (hash of spec and inputs) that the artefact answers to.
+        extra: Further plain data to keep, such as token counts.
+    """
+    files = [
+        {
+            "path": path.relative_to(folder).as_posix(),
+            "size": path.stat().st_size,
+            "sha256": sha256_file(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != NAME
+    ]
+    content = {"formatVersion": FORMAT_VERSION, "key": key, "files": files, **extra}
+    temporary = folder / f".{NAME}.tmp"
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(folder / NAME)
+    return content
+
+
+def content_digest(manifest: Mapping[str, Any]) -> str:
+    """One hash for all of an artefact's files."""
+    return digest([[f["path"], f["sha256"]] for f in manifest["files"]])
+
+
+def verify(folder: Path, *, full: bool = False) -> dict[str, Any]:
+    """Check an artefact against its manifest.
+
+    Args:
+        folder: The artefact's local folder.
+        full: Also compare SHA-256, not only presence and size.
+
+    Raises:
+        StorageError: Naming the first file that is missing or differs.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / NAME).read_text())
+    except FileNotFoundError:
+        raise StorageError(
+            f"{folder} has no {NAME}: it is not a finished artefact",
+            "run the stage that makes it again (`astroctl resume`)",
+        ) from None
+    for entry in manifest["files"]:
+        path = folder / entry["path"]
+        problem = _problem(path, entry, full)
+        if problem:
+            raise StorageError(
+                f"{path} {problem}; the manifest says {entry['size']} bytes",
+                f"delete {folder} and `astroctl resume`: the stage is run again",
+            )
+    return manifest
+
+
+def _problem(path: Path, entry: Mapping[str, Any], full: bool) -> str | None:
+    if not path.is_file():
+        return "is missing"
+    if path.stat().st_size != entry["size"]:
+        return f"has {path.stat().st_size} bytes"
+    if full and sha256_file(path) != entry["sha256"]:
+        return "has other content (SHA-256 differs)"
+    return None

@@ -1,0 +1,111 @@
+"""metrics.jsonl: one JSON object a line, the single source of a stage's live state.
+
+Every line has ``step``, ``total`` and ``unit`` (what a step is: optimizer steps, questions,
+records); stages add what they know (``loss``, ``tokensPerSecond``, …). The driver turns the last
+line into progress.json, so that only one process writes that file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from astrosage.errors import NotFoundError
+from astrosage.runs.storage import Storage
+
+NAME = "metrics.jsonl"
+_UPLOAD_INTERVAL_SECONDS = 5.0
+
+
+class AppendOnly:
+    """A growing text file: appended on a disk, uploaded whole at intervals elsewhere.
+
+    Not for two writers at once.
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self._name = storage, name
+        self._buffer = b""
+        self._uploaded = 0.0
+        if storage.local is not None:
+            (storage.local / name).parent.mkdir(parents=True, exist_ok=True)
+        elif storage.exists(name):
+            self._buffer = storage.read_bytes(name)
+
+    def write(self, text: str) -> None:
+        """Append text."""
+        if self._storage.local is not None:
+            with (self._storage.local / self._name).open("a", encoding="utf-8") as file:
+                file.write(text)
+            return
+        self._buffer += text.encode()
+        if time.monotonic() - self._uploaded > _UPLOAD_INTERVAL_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Upload what is not yet there."""
+        if self._storage.local is None and self._buffer:
+            self._storage.write_bytes(self._name, self._buffer)
+            self._uploaded = time.monotonic()
+
+
+class MetricsWriter:
+    """Appends a stage's metrics.
+
+    Args:
+        stage: The stage's folder.
+        after_step: On resume, the checkpoint's step: later lines are dropped, since those steps
+            are done again. None keeps all.
+    """
+
+    def __init__(self, stage: Storage, after_step: int | None = None) -> None:
+        if after_step is not None:
+            kept = [m for m in read(stage) if m.get("step", 0) <= after_step]
+            stage.write_bytes(NAME, "".join(json.dumps(m) + "\n" for m in kept).encode())
+        self._file = AppendOnly(stage, NAME)
+
+    def log(self, step: int, total: int, unit: str, **values: Any) -> None:
+        """Append a line; the time is added."""
+        line = {"time": round(time.time(), 3), "step": step, "total": total, "unit": unit, **values}
+        self._file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Make sure that all lines are stored."""
+        self._file.flush()
+
+
+def read(stage: Storage) -> list[dict[str, Any]]:
+    """All complete lines; a line cut short by a crash is left out."""
+    try:
+        raw = stage.read_bytes(NAME)
+    except NotFoundError:
+        return []
+    lines = []
+    for line in raw.splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def last(stage: Storage) -> dict[str, Any] | None:
+    """The newest complete line; reads only the file's end on a disk."""
+    if stage.local is None:
+        lines = read(stage)
+        return lines[-1] if lines else None
+    try:
+        with (stage.local / NAME).open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 8192))
+            tail = file.read().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(tail):
+        try:
+            value: dict[str, Any] = json.loads(line)
+            return value
+        except ValueError:
+            continue
+    return None

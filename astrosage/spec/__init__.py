@@ -1,0 +1,1 @@
+"""The vocabulary: AstroJob, stages, cluster. Light imports only (pydantic and YAML)."""

@@ -1,0 +1,200 @@
+"""Read a run file: YAML, ``--set`` overrides, defaults, and errors that name the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from astrosage.errors import DataError, NotFoundError, SpecError
+from astrosage.spec import graph
+from astrosage.spec.job import AstroJob
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> AstroJob:
+    """Read and check a run file.
+
+    Local paths in it are relative to the file's folder and come back absolute, so that the job
+    means the same wherever it runs.
+
+    Args:
+        path: The YAML file.
+        overrides: ``a.b=c`` settings; list items by number or, for stages, by name
+            (``spec.stages.cpt.train.epochs=1``). Values are read as YAML.
+
+    Raises:
+        NotFoundError, DataError, SpecError: Each naming the file or field and the next step.
+    """
+    file = Path(path)
+    data = read_yaml(file)
+    for item in overrides:
+        apply_override(data, item)
+    job = parse(data, source=str(path))
+    return with_absolute_paths(job, file.resolve().parent)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The file's one YAML document as a mapping."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"run file {file} does not exist", "write one with `astroctl init`"
+        ) from None
+    except IsADirectoryError:
+        raise NotFoundError(f"{file} is a folder", "name the YAML file in it") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
+    except OSError as error:
+        raise NotFoundError(f"{file} cannot be read: {error.strerror}", "check its rights") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise SpecError(f"{file}: {problem}{where}", "mend the YAML there") from None
+    if not isinstance(data, dict):
+        raise SpecError(
+            f"{file}: expected a mapping with apiVersion, kind, metadata, spec; found "
+            f"{'nothing' if data is None else type(data).__name__}",
+            "see a whole example with `astroctl init`",
+        )
+    return data
+
+
+def apply_override(data: dict[str, Any], item: str) -> None:
+    """Set ``a.b=c`` in nested data, in place."""
+    path, sep, raw = item.partition("=")
+    if not sep or not path:
+        raise SpecError(f"--set {item}: expected a.b=c", "for example --set spec.cluster.workers=2")
+    try:
+        value = yaml.safe_load(raw)
+        if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text; people mean the number
+            value = _number(value)
+    except yaml.YAMLError:
+        raise SpecError(f"--set {item}: `{raw}` is not a YAML value", "quote it") from None
+    *parents, last = path.split(".")
+    node: Any = data
+    for i, part in enumerate(parents):
+        node = _step(node, part, item, ".".join(parents[: i + 1]))
+    if isinstance(node, list):
+        node[_index(node, last, item)] = value
+    else:
+        node[last] = value
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _step(node: Any, part: str, item: str, where: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, part, item)]
+    child = node.get(part)
+    if child is None:
+        child = node[part] = {}
+    if not isinstance(child, dict | list):
+        raise SpecError(f"--set {item}: `{where}` is a value, not a group", "name a field in it")
+    return child
+
+
+def _index(node: list[Any], part: str, item: str) -> int:
+    if part.isdigit() and int(part) < len(node):
+        return int(part)
+    for i, entry in enumerate(node):
+        if isinstance(entry, dict) and entry.get("name") == part:
+            return i
+    names = [str(e["name"]) for e in node if isinstance(e, dict) and "name" in e]
+    allowed = ", ".join(names) or f"0 to {len(node) - 1}"
+    raise SpecError(f"--set {item}: no item `{part}` in the list", f"allowed: {allowed}")
+
+
+def parse(data: dict[str, Any], source: str = "run file") -> AstroJob:
+    """Validate plain data as an AstroJob and check its graph.
+
+    Raises:
+        SpecError: With every wrong field, one a line.
+    """
+    try:
+        job = AstroJob.model_validate(data)
+    except ValidationError as error:
+        lines = [_line(e) for e in error.errors(include_url=False)]
+        raise SpecError(
+            f"{source}: " + ("\n".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)),
+            "the reference page lists every field; `astroctl config schema` prints the schema",
+        ) from None
+    graph.check(job)
+    return job
+
+
+def _line(error: Any) -> str:
+    path = ""
+    for part in error["loc"]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif "[" not in part and part not in _UNION_TAGS:
+            path += f".{part}" if path else str(part)
+    context = error.get("ctx", {})
+    if error["type"] == "unknown_field":
+        path = f"{path}.{context['field']}" if path else context["field"]
+        return f"{path}: unknown field; {context['suggestion']}"
+    if error["type"] == "missing":
+        return f"{path}: required, but missing"
+    found = error.get("input")
+    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    return f"{path}: {error['msg']}{shown}"
+
+
+# pydantic names the branch of a union in an error's location; people did not write it.
+_UNION_TAGS = {"int", "Elastic", "constrained-int"}
+
+
+def with_absolute_paths(job: AstroJob, folder: Path) -> AstroJob:
+    """The job with every local path absolute; URIs, aliases, hub ids and stages as they are."""
+    job = job.model_copy(deep=True)
+    spec = job.spec
+    stages = {s.name for s in spec.stages}
+
+    def model(value: str | None) -> str | None:
+        if value is None or value in stages or "://" in value:
+            return value
+        explicit = value.startswith((".", "/", "~"))
+        return absolute(value, folder) if explicit or (folder / value).is_dir() else value
+
+    spec.storage = absolute(spec.storage, folder)
+    spec.model = model(spec.model) or spec.model
+    for stage in spec.stages:
+        if stage.prepare:
+            prepare = stage.prepare
+            prepare.model = model(prepare.model)
+            for source in [*prepare.sources, *prepare.validation.sources]:
+                source.path = absolute(source.path, folder)
+            prepare.decontaminate.against = [
+                absolute(p, folder) for p in prepare.decontaminate.against
+            ]
+        elif stage.train:
+            stage.train.model = model(stage.train.model)
+        elif stage.merge:
+            stage.merge.base = model(stage.merge.base)
+            for donor in stage.merge.models:
+                donor.model = model(donor.model) or donor.model
+        elif stage.bench:
+            bench = stage.bench
+            bench.model, bench.baseline = model(bench.model), model(bench.baseline)
+            for item in [*bench.questions, *bench.heldout]:
+                item.path = absolute(item.path, folder)
+    return job
+
+
+def absolute(path: str, folder: Path) -> str:
+    """A local path made absolute against ``folder``; a URI unchanged."""
+    if "://" in path:
+        return path
+    return str((folder / Path(path).expanduser()).absolute().resolve())

@@ -1,0 +1,318 @@
+"""What each kind of stage may be told: prepare, train, merge, bench."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from astrosage.spec.base import SpecModel
+
+StageName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        max_length=40,
+        description="Lower-case letters, digits and '-', starting with a letter.",
+    ),
+]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Source(SpecModel):
+    """Text or chat files."""
+
+    path: str = Field(min_length=1)
+    """Path, glob or URI. Relative paths are relative to the run file."""
+    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    """How often each record is seen an epoch: 2 doubles a source, 0.5 takes half of it."""
+    text_field: str = "text"
+    """The field of JSONL records that holds the text (`format: text` only)."""
+    license: str | None = None
+    """SPDX name or words; recorded in the lineage."""
+
+
+class Pack(SpecModel):
+    """How tokens become fixed-length training sequences."""
+
+    sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = 512
+    """Tokens in a training sequence; at most what the model's positions allow."""
+
+
+class Decontaminate(SpecModel):
+    """Keep evaluation questions out of the training data."""
+
+    enabled: bool = True
+    """Off only on purpose; the lineage records it."""
+    against: list[str] = []
+    """Question files; those of the run's bench stages are always added."""
+    ngram: Annotated[int, Field(ge=5, le=50)] = 13
+    """Words in a row that count as contamination when a text shares them with a question (a
+    shorter question counts when it stands whole)."""
+    action: Literal["remove", "fail"] = "remove"
+    """`remove` drops the paragraph (texts); a chat record that holds a question always fails."""
+
+
+class Validation(SpecModel):
+    """Records held out from training, for the validation loss."""
+
+    sources: list[Source] = []
+    """Held-out files of their own."""
+    fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Or a share of the records, chosen by hash, so that it stays the same when data is added."""
+
+
+class PrepareSpec(SpecModel):
+    """Texts or chats to packed token shards."""
+
+    sources: list[Source] = Field(min_length=1)
+    """What to read; at least one."""
+    format: Literal["text", "chat"] = "text"
+    """`text`: documents for continued pre-training. `chat`: JSONL records with `messages`, rendered
+    with the model's chat template, loss on assistant tokens only."""
+    model: str | None = None
+    """The model whose tokenizer is used; default: the run's `spec.model`."""
+    pack: Pack = Pack()
+    """Packing options."""
+    deduplicate: bool = True
+    """Drop records that are equal after white space and case are folded."""
+    decontaminate: Decontaminate = Decontaminate()
+    """On by default."""
+    validation: Validation = Validation()
+    """Held-out records."""
+    seed: int = 0
+    """Seeds sampling by weight."""
+
+
+class Zero(SpecModel):
+    """DeepSpeed ZeRO (Rajbhandari et al. 2020)."""
+
+    stage: Literal[0, 1, 2, 3] = 3
+    """What is sharded: 0 nothing, 1 optimizer states, 2 and gradients, 3 and parameters."""
+    offload_optimizer: Literal["none", "cpu"] = "none"
+    """Where optimizer states live; `cpu` spares GPU memory."""
+    offload_parameters: Literal["none", "cpu"] = "none"
+    """Where parameters live between uses (stage 3 only)."""
+
+    @model_validator(mode="after")
+    def _offload_needs_stage(self) -> Zero:
+        if self.offload_parameters != "none" and self.stage != 3:
+            raise PydanticCustomError(
+                "zero_offload",
+                "offloadParameters needs stage 3, found stage {stage}",
+                {"stage": self.stage},
+            )
+        if self.offload_optimizer != "none" and self.stage == 0:
+            raise PydanticCustomError("zero_offload", "offloadOptimizer needs stage 1, 2 or 3")
+        return self
+
+
+class CheckpointSpec(SpecModel):
+    """When resumable checkpoints are taken and how many are kept."""
+
+    every_steps: PositiveInt = 50
+    """Optimizer steps between checkpoints; one is always taken at the end."""
+    keep: PositiveInt = 2
+    """Newest checkpoints kept."""
+
+
+class TrainSpec(SpecModel):
+    """Continued pre-training (cpt) or supervised fine-tuning (sft)."""
+
+    objective: Literal["cpt", "sft"]
+    """`cpt` learns from every token, `sft` from assistant tokens only."""
+    model: str | None = None
+    """A stage, alias, path or hub id; default: the run's `spec.model`."""
+    data: str
+    """A prepare stage of this run."""
+    epochs: Annotated[float, Field(gt=0.0)] | None = None
+    """Passes over the data; default 1. Give this or `maxSteps`, not both."""
+    max_steps: PositiveInt | None = None
+    """Optimizer steps."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 2.0e-5
+    """Peak learning rate."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Decay after warm-up."""
+    warmup_ratio: Fraction = 0.03
+    """Share of the steps that warm up linearly."""
+    min_learning_rate_ratio: Fraction = 0.1
+    """Where decay ends, as a share of the peak."""
+    global_batch_size: PositiveInt = 8
+    """Sequences an optimizer step, over all workers."""
+    micro_batch_size: PositiveInt | None = None
+    """Sequences a worker computes at once; default: as many as 4,096 tokens hold and divide."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Decoupled (AdamW); not applied to norms and biases."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    """Adam's decay rates."""
+    epsilon: Annotated[float, Field(gt=0.0)] = 1e-8
+    """Adam's epsilon."""
+    gradient_clipping: Annotated[float, Field(ge=0.0)] = 1.0
+    """Global gradient norm; 0 switches clipping off."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Compute type; master weights and optimizer states are fp32."""
+    zero: Zero = Zero()
+    """Sharding."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more compute."""
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    """Checkpoints."""
+    validate_every_steps: PositiveInt | None = None
+    """Steps between validation losses; default: at the start and the end."""
+    seed: int = 0
+    """Seeds data order."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainSpec:
+        if self.epochs is not None and self.max_steps is not None:
+            raise PydanticCustomError(
+                "exclusive", "give `epochs` or `maxSteps`, not both; remove one"
+            )
+        return self
+
+
+class MergeModel(SpecModel):
+    """One donor of a merge."""
+
+    model: str
+    """A stage, alias, path or hub id."""
+    weight: float = 1.0
+    """Its share."""
+    density: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of its difference from the base that is kept (ties, dare_ties)."""
+
+
+class MergeSpec(SpecModel):
+    """Combine models of one architecture."""
+
+    method: Literal["linear", "slerp", "ties", "dare_ties"] = "linear"
+    """TIES: Yadav et al. 2023; DARE: Yu et al. 2024."""
+    base: str | None = None
+    """What differences are taken from (ties, dare_ties), or the first end (slerp)."""
+    models: list[MergeModel] = Field(min_length=1)
+    """The donors."""
+    normalize: bool = True
+    """Divide weights by their sum."""
+    seed: int = 0
+    """Seeds DARE's random drops."""
+
+    @model_validator(mode="after")
+    def _base_where_needed(self) -> MergeSpec:
+        if self.method != "linear" and self.base is None:
+            raise PydanticCustomError(
+                "base_needed", "method `{method}` needs `base`", {"method": self.method}
+            )
+        if self.method == "slerp" and len(self.models) != 1:
+            raise PydanticCustomError(
+                "slerp_models",
+                "slerp joins `base` and exactly one model, found {n}",
+                {"n": len(self.models)},
+            )
+        return self
+
+
+class QuestionSet(SpecModel):
+    """A file of multiple-choice questions with keys."""
+
+    path: str = Field(min_length=1)
+    """JSONL: `id, question, choices, answer` and, if known, `topic, explanation`."""
+    name: str | None = None
+    """Name in tables; default: the file's name."""
+    limit: PositiveInt | None = None
+    """Take only the first so many questions."""
+
+
+class Endpoint(SpecModel):
+    """An OpenAI-compatible service."""
+
+    url: str = Field(pattern=r"^https?://")
+    """Base URL that ends in /v1."""
+    model: str
+    """The model's name there."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key (never the key itself)."""
+
+
+class Generation(SpecModel):
+    """How answers are generated for scoring."""
+
+    max_new_tokens: PositiveInt = 8
+    """Tokens an answer may have."""
+
+
+BenchMethod = Literal["likelihood", "generation"]
+
+
+class BenchSpec(SpecModel):
+    """Score a model on multiple-choice questions, against a baseline."""
+
+    model: str | None = None
+    """A stage, alias, path or hub id. This or `endpoint`."""
+    endpoint: Endpoint | None = None
+    """A served model instead."""
+    baseline: str | None = None
+    """A stage, alias, path or hub id to compare with, question by question."""
+    questions: list[QuestionSet] = Field(min_length=1)
+    """Question sets."""
+    methods: list[BenchMethod] | None = Field(default=None, min_length=1)
+    """`likelihood` of each option, `generation` of an answer; default: both, for an endpoint
+    generation only."""
+    heldout: list[Source] = []
+    """Held-out texts for perplexity."""
+    generation: Generation = Generation()
+    """Generation options."""
+    batch_size: PositiveInt = 16
+    """Questions computed at once by each worker."""
+    seed: int = 0
+    """Seeds sampling; scoring itself is greedy."""
+
+    @model_validator(mode="after")
+    def _model_or_endpoint(self) -> BenchSpec:
+        if (self.model is None) == (self.endpoint is None):
+            raise PydanticCustomError("exclusive", "give exactly one of `model` and `endpoint`")
+        return self
+
+
+class Stage(SpecModel):
+    """One step of the run: a name and exactly one of prepare, train, merge, bench."""
+
+    name: StageName
+    prepare: PrepareSpec | None = None
+    """Texts or chats to token shards."""
+    train: TrainSpec | None = None
+    """Continued pre-training or fine-tuning."""
+    merge: MergeSpec | None = None
+    """Combine models."""
+    bench: BenchSpec | None = None
+    """Score a model."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Stage:
+        given = [k for k in KINDS if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise PydanticCustomError(
+                "one_kind",
+                "a stage has exactly one of prepare, train, merge, bench; found {found}",
+                {"found": ", ".join(given) or "none"},
+            )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """`prepare`, `train`, `merge` or `bench`."""
+        return next(k for k in KINDS if getattr(self, k) is not None)
+
+    @property
+    def body(self) -> PrepareSpec | TrainSpec | MergeSpec | BenchSpec:
+        """The kind's own spec."""
+        body = getattr(self, self.kind)
+        assert isinstance(body, PrepareSpec | TrainSpec | MergeSpec | BenchSpec)
+        return body
+
+
+KINDS = ("prepare", "train", "merge", "bench")

@@ -1,0 +1,95 @@
+"""The model as it is trained: document attention, chunked loss, and nothing else changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from astrosage.errors import TrainingError
+from astrosage.train import attention
+from astrosage.train.batches import FlatBatch
+from astrosage.train.loss import LossHead
+
+
+class TrainingModel(nn.Module):
+    """A causal language model whose forward pass is the training loss.
+
+    Args:
+        model: A transformers causal language model; it is changed in place.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        attention.install(model)
+        _use_fused_norms(model)
+        model.lm_head = LossHead(model.lm_head)
+        self.model = model
+
+    def forward(self, batch: FlatBatch) -> Tensor:
+        """The cross entropy summed over the batch's learnt tokens, an fp32 scalar."""
+        hidden = self.hidden(batch)
+        loss: Tensor = self.model.lm_head(hidden[0, batch.learnt], batch.targets)
+        return loss
+
+    def hidden(self, batch: FlatBatch) -> Tensor:
+        """Last hidden states ``[1, N, d]``."""
+        states: Tensor = self.model.model(
+            input_ids=batch.tokens,
+            position_ids=batch.positions,
+            use_cache=False,
+            document_lengths=batch.lengths,
+        ).last_hidden_state
+        return states
+
+    def logits(self, batch: FlatBatch) -> Tensor:
+        """Logits ``[1, N, V]``; for checks on short batches."""
+        logits: Tensor = self.model.lm_head(self.hidden(batch))
+        return logits
+
+
+def load(folder: Path, *, bf16: bool, activation_checkpointing: bool) -> TrainingModel:
+    """Load a Hugging Face directory for training.
+
+    Raises:
+        TrainingError: If its weights do not fit its configuration.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TrainingError(
+            f"{folder} cannot be loaded as a causal language model: {error}",
+            "check that its weights belong to its config.json",
+        ) from error
+    if activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    return TrainingModel(model)
+
+
+class _FusedNorm(nn.Module):
+    """RMSNorm (Zhang & Sennrich 2019) in one kernel; epsilon is added to the mean square."""
+
+    def __init__(self, weight: nn.Parameter, epsilon: float) -> None:
+        super().__init__()
+        self.weight, self.epsilon = weight, epsilon
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return nn.functional.rms_norm(hidden, self.weight.shape, self.weight, self.epsilon)
+
+
+def _use_fused_norms(model: nn.Module) -> None:
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ in ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm"):
+                epsilon = child.variance_epsilon
+                assert isinstance(epsilon, float)
+                assert isinstance(child.weight, nn.Parameter)
+                setattr(module, name, _FusedNorm(child.weight, epsilon))
