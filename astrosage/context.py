@@ -1,4 +1,4 @@
-"""What a stage is given when it runs: its spec, its run directory, and its inputs as local paths."""
+"""What a stage is given when it runs: its spec, its run directory, its inputs as local paths."""
 
 from __future__ import annotations
 

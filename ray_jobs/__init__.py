@@ -1,0 +1,1 @@
+"""Entry points that run inside a Ray cluster; thin, since the work is in ``astrosage``."""

@@ -74,16 +74,17 @@ def verify(folder: Path, *, full: bool = False) -> dict[str, Any]:
         ) from None
     for entry in manifest["files"]:
         path = folder / entry["path"]
-        problem = _problem(path, entry, full)
-        if problem:
+        found = problem(path, entry, full=full)
+        if found:
             raise StorageError(
-                f"{path} {problem}; the manifest says {entry['size']} bytes",
+                f"{path} {found}; the manifest says {entry['size']} bytes",
                 f"delete {folder} and `astroctl resume`: the stage is run again",
             )
     return manifest
 
 
-def _problem(path: Path, entry: Mapping[str, Any], full: bool) -> str | None:
+def problem(path: Path, entry: Mapping[str, Any], *, full: bool) -> str | None:
+    """How a file differs from its manifest entry, or None; ``full`` compares content too."""
     if not path.is_file():
         return "is missing"
     if path.stat().st_size != entry["size"]:

@@ -49,7 +49,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None
     except OSError as error:
-        raise NotFoundError(f"{file} cannot be read: {error.strerror}", "check its rights") from None
+        raise NotFoundError(
+            f"{file} cannot be read: {error.strerror}", "check its rights"
+        ) from None
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -1,0 +1,1 @@
+"""Continued pre-training and fine-tuning: Ray Train around a DeepSpeed engine."""

@@ -38,7 +38,9 @@ class _DocumentAttention(torch.autograd.Function):
         for start, begin, end in _blocks(lengths):
             scores, _ = _weights(query, key, start, begin, end, scale)
             mixed = torch.bmm(scores, value[:, start:end])
-            output[begin:end] = mixed.view(groups, -1, end - begin, dim).flatten(0, 1).transpose(0, 1)
+            output[begin:end] = (
+                mixed.view(groups, -1, end - begin, dim).flatten(0, 1).transpose(0, 1)
+            )
         ctx.save_for_backward(query, key, value)
         ctx.lengths, ctx.scale = lengths, scale
         return output

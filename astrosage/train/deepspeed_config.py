@@ -41,8 +41,9 @@ def build(spec: TrainSpec, micro_batch_size: int, accumulation_steps: int) -> di
     }
     if spec.precision == "bf16":
         config["bf16"] = {"enabled": True}
-        config["data_types"] = {"grad_accum_dtype": "fp32"}
         config["communication_data_type"] = "fp32"
+        if spec.zero.stage > 0:  # without sharding DeepSpeed has no fp32 accumulation
+            config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
 
 

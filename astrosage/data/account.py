@@ -1,0 +1,117 @@
+"""The account of a prepare stage: what came in, what was left out and why, what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from astrosage.data.decontaminate import Hit
+from astrosage.spec.stages import Source
+
+
+@dataclass
+class SourceAccount:
+    """One source's part.
+
+    Attributes:
+        source: As the run file has it.
+        validation: Whether it is one of ``validation.sources``.
+        records: Records read.
+        kept: Records that training or validation uses.
+        tokens: What came of them in each split, copies by weight included.
+    """
+
+    source: Source
+    validation: bool
+    records: int = 0
+    kept: int = 0
+    tokens: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
+
+
+@dataclass
+class Account:
+    """Counts over all sources; every record is in ``kept`` or in exactly one of the losses.
+
+    Attributes:
+        sources: One account for each source.
+        empty: Records without any text.
+        duplicates: Records equal to an earlier one.
+        held_out: Training records equal to a validation record.
+        contaminated: Records of which decontamination left nothing.
+        not_sampled: Records that their source's weight left out.
+        over_long_dropped: Conversations whose first answer already ends past the sequence length.
+        over_long_cut: Kept conversations that lost their last turns.
+        touched: Documents that lost at least a paragraph (their words are in ``words``).
+        hits: Every question found.
+    """
+
+    sources: list[SourceAccount] = field(default_factory=list)
+    empty: int = 0
+    duplicates: int = 0
+    held_out: int = 0
+    contaminated: int = 0
+    not_sampled: int = 0
+    over_long_dropped: int = 0
+    over_long_cut: int = 0
+    touched: int = 0
+    paragraphs: int = 0
+    words: int = 0
+    hits: list[Hit] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """Records read so far."""
+        return sum(s.records for s in self.sources)
+
+    @property
+    def kept(self) -> int:
+        """Records in use so far."""
+        return sum(s.kept for s in self.sources)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens made so far, copies included."""
+        return sum(sum(s.tokens.values()) for s in self.sources)
+
+    def counts(self) -> dict[str, int]:
+        """The counts as the manifest and the report have them."""
+        return {
+            "records": self.records,
+            "kept": self.kept,
+            "empty": self.empty,
+            "duplicates": self.duplicates,
+            "heldOutDuplicates": self.held_out,
+            "contaminatedRecords": self.contaminated,
+            "notSampled": self.not_sampled,
+            "overLongDropped": self.over_long_dropped,
+            "overLongCut": self.over_long_cut,
+            "documentsWithContamination": self.touched,
+            "contaminatedParagraphs": self.paragraphs,
+            "contaminatedWords": self.words,
+            "contaminationHits": len(self.hits),
+        }
+
+    def shares(self) -> list[dict[str, Any]]:
+        """Each source with what came of it; ``trainShare`` is of all training tokens."""
+        total = sum(s.tokens["train"] for s in self.sources) or 1
+        return [
+            {
+                "path": s.source.path,
+                "role": "validation" if s.validation else "train",
+                "weight": s.source.weight,
+                "license": s.source.license,
+                "records": s.records,
+                "kept": s.kept,
+                "trainTokens": s.tokens["train"],
+                "validationTokens": s.tokens["validation"],
+                "trainShare": round(s.tokens["train"] / total, 6),
+            }
+            for s in self.sources
+        ]
+
+    def explain_nothing(self) -> str:
+        """In words, why nothing is left."""
+        lost = {k: v for k, v in self.counts().items() if v and k not in ("records", "kept")}
+        return f"{self.records} records read, " + (
+            ", ".join(f"{name} {count}" for name, count in lost.items()) or "none left out"
+        )

@@ -1,0 +1,49 @@
+"""The question files that a run is judged by, read whole before any text is let through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from astrosage.data.decontaminate import QuestionIndex
+from astrosage.runs.manifest import sha256_file
+from astrosage.spec.graph import path_of
+from astrosage.spec.job import AstroJob
+from astrosage.spec.stages import BenchSpec, PrepareSpec, Stage
+
+
+def question_files(job: AstroJob, stage: Stage) -> dict[str, str]:
+    """``path -> field`` of each question file: the stage's own and those of every bench stage."""
+    body = stage.body
+    assert isinstance(body, PrepareSpec)
+    files: dict[str, str] = {}
+    for i, path in enumerate(body.decontaminate.against):
+        field = f"{path_of(job, stage)}.prepare.decontaminate.against[{i}]"
+        files.setdefault(path, field)
+    for other in job.spec.stages:
+        if isinstance(other.body, BenchSpec):
+            for i, item in enumerate(other.body.questions):
+                files.setdefault(item.path, f"{path_of(job, other)}.bench.questions[{i}].path")
+    return files
+
+
+def build_index(
+    job: AstroJob, stage: Stage, ngram: int
+) -> tuple[QuestionIndex, list[dict[str, object]]]:
+    """Index every question of the run.
+
+    Returns:
+        The index, and what it was made of for the report.
+
+    Raises:
+        NotFoundError, DataError: If a question file cannot be read; none is ever skipped.
+    """
+    from astrosage.bench.questions import load
+
+    index = QuestionIndex(ngram)
+    files: list[dict[str, object]] = []
+    for path, field in question_files(job, stage).items():
+        questions = load(path, field)
+        index.add(questions, path)
+        sha256 = sha256_file(Path(path)) if Path(path).is_file() else None
+        files.append({"path": path, "sha256": sha256, "questions": len(questions)})
+    return index, files

@@ -1,0 +1,139 @@
+"""The train stage: Ray Train workers around a DeepSpeed engine, restarted when they die."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import logging
+from typing import Any
+
+from astrosage.context import StageContext
+from astrosage.errors import AstroError, CapacityError, StorageError, TrainingError
+from astrosage.runs.storage import os_hint, os_reason
+from astrosage.spec.job import AstroJob
+from astrosage.spec.stages import TrainSpec
+from astrosage.train.loop import train_worker
+from astrosage.units import parse_bytes
+
+log = logging.getLogger("astrosage.train")
+_PERMANENT_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Train, from the last checkpoint if there is one, and export the model.
+
+    A worker that dies is restarted with its group up to ``retry.maxFailures`` times; an error that
+    will not pass by itself (NaN loss, a full disk) ends the stage at once.
+
+    Returns:
+        Facts for the lineage.
+
+    Raises:
+        AstroError: What a worker found wrong, or a TrainingError when retries are used up.
+    """
+    from ray.train import TrainingFailedError
+
+    job = context.job
+    # Model downloads and conversions happen once, here, not in every worker at the same time.
+    context.model_path(_spec(context).model)
+    failures = 0
+    while True:
+        try:
+            result = _trainer(context, job).fit()
+            facts: dict[str, Any] = result.return_value
+            return facts
+        except TrainingFailedError as error:
+            failures += 1
+            _raise_if_permanent(error)
+            if failures > job.spec.retry.max_failures:
+                raise TrainingError(
+                    f"stage {context.stage_name}: workers failed {failures} times, the last time: "
+                    f"{_last_words(error)}",
+                    "the traceback is in the stage's log (`astroctl logs`); `astroctl resume` goes "
+                    "on from the last checkpoint",
+                ) from error
+            log.warning(
+                "workers failed (%d of %d allowed), going on from the last checkpoint: %s",
+                failures,
+                job.spec.retry.max_failures,
+                _last_words(error),
+            )
+
+
+def _spec(context: StageContext) -> TrainSpec:
+    body = context.stage.train
+    assert body is not None
+    return body
+
+
+def _trainer(context: StageContext, job: AstroJob) -> Any:
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    cluster = job.spec.cluster
+    each = cluster.resources_per_worker
+    resources: dict[str, float] = {"CPU": each.cpu}
+    if each.gpu:
+        resources["GPU"] = each.gpu
+    if each.memory:
+        resources["memory"] = parse_bytes(each.memory)
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={
+            "context": dataclasses.asdict(context),
+            "threads": max(1, int(each.cpu)),
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=cluster.max_workers,
+            use_gpu=each.gpu > 0,
+            resources_per_worker=resources,
+        ),
+        torch_config=TorchConfig(backend="nccl" if each.gpu else "gloo"),
+        run_config=ray.train.RunConfig(
+            # Name and path never change between attempts: this is how Ray Train finds its last
+            # checkpoint again after the cluster itself is gone.
+            name="checkpoints",
+            storage_path=context.directory.storage.uri,
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=_spec(context).checkpoint.keep
+            ),
+            # Restarts are decided here, where permanent errors can be told from passing ones.
+            failure_config=ray.train.FailureConfig(max_failures=0),
+        ),
+    )
+
+
+def _raise_if_permanent(error: Any) -> None:
+    """Raise the worker's own error if trying again cannot help."""
+    causes = [_unwrap(e) for e in getattr(error, "worker_failures", {}).values()]
+    causes.append(_unwrap(getattr(error, "controller_failure", None)))
+    # Several ranks fail together when one does; what says most goes first.
+    for cause in causes:
+        if isinstance(cause, AstroError) and not cause.retryable:
+            raise cause from error
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno in _PERMANENT_ERRNO:
+            path = cause.filename or "the run's storage"
+            raise StorageError(
+                f"a checkpoint cannot be written to {path}: {os_reason(cause)}",
+                os_hint(cause, str(path)),
+            ) from error
+    for cause in causes:
+        if type(cause).__name__ in ("WorkerGroupStartupTimeoutError",):
+            raise CapacityError(
+                f"the workers could not be started: {cause}",
+                "ask for fewer workers or smaller `resourcesPerWorker`, or free the cluster",
+            ) from error
+
+
+def _unwrap(error: Any) -> Any:
+    """The exception that a worker raised, out of Ray Train's wrapping."""
+    return getattr(error, "_base_exc", error)
+
+
+def _last_words(error: Any) -> str:
+    failures = getattr(error, "worker_failures", {})
+    for rank, cause in failures.items():
+        text = str(_unwrap(cause)).strip().splitlines()
+        return f"rank {rank}: {type(_unwrap(cause)).__name__}: {text[0] if text else ''}"
+    return str(error).strip().splitlines()[-1]

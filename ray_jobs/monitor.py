@@ -1,0 +1,119 @@
+"""progress.json, written by the driver alone: phase, live figures, heartbeat, cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from astrosage.errors import StorageError
+from astrosage.runs import metrics
+from astrosage.runs.directory import RunDirectory
+from astrosage.spec.job import AstroJob
+from astrosage.spec.stages import Stage
+
+_LIVE = ("step", "total", "unit", "tokens", "loss", "tokensPerSecond", "mfu", "etaSeconds")
+_HEARTBEAT_SECONDS = 5.0
+
+
+class Monitor:
+    """Keeps progress.json fresh from the running stage's metrics, in a thread.
+
+    Args:
+        run: The run directory.
+        job: The run.
+        stages: The stages of this submission, in order.
+        attempt: Which submission of the run this is, from 1.
+    """
+
+    def __init__(self, run: RunDirectory, job: AstroJob, stages: list[Stage], attempt: int) -> None:
+        self._run, self._price = run, job.spec.cluster.price_per_hour
+        self._interval = 1.0 if run.storage.local is not None else _HEARTBEAT_SECONDS
+        self._lock, self._done = threading.Lock(), threading.Event()
+        self._began = time.time()
+        self._spent = float(run.progress().get("costUSD") or 0.0)
+        self._stage_began = self._began
+        self._stages = [
+            {"name": s.name, "kind": s.kind, "phase": "pending", "seconds": None} for s in stages
+        ]
+        self._progress: dict[str, Any] = {
+            "run": job.key,
+            "phase": "running",
+            "attempt": attempt,
+            "startedAt": round(self._began, 3),
+            "stage": None,
+            "stages": self._stages,
+            "error": None,
+        }
+        self._written: dict[str, Any] = {}
+        self._written_at = 0.0
+        self._thread = threading.Thread(target=self._loop, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._write(force=True)
+        self._thread.start()
+
+    def begin(self, stage: Stage) -> None:
+        """A stage starts."""
+        with self._lock:
+            self._stage_began = time.time()
+            self._progress = {k: v for k, v in self._progress.items() if k not in _LIVE}
+            self._progress["stage"] = stage.name
+            self._entry(stage.name)["phase"] = "running"
+        self._write(force=True)
+
+    def end(self, stage: Stage, phase: str, **facts: Any) -> None:
+        """A stage is over: ``finished``, ``skipped``, ``failed`` or ``stopped``."""
+        with self._lock:
+            seconds = None if phase == "skipped" else round(time.time() - self._stage_began, 2)
+            self._entry(stage.name).update({"phase": phase, "seconds": seconds, **facts})
+        self._write(force=True)
+
+    def close(self, phase: str, error: dict[str, Any] | None = None) -> None:
+        """The submission is over: ``succeeded``, ``failed`` or ``stopped``."""
+        self._done.set()
+        self._thread.join(timeout=30)
+        with self._lock:
+            self._progress |= {"phase": phase, "error": error, "etaSeconds": None}
+            for entry in self._stages:
+                if entry["phase"] == "running":
+                    entry["phase"] = "stopped" if phase == "stopped" else "failed"
+        self._write(force=True)
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        return next(e for e in self._stages if e["name"] == name)
+
+    def _loop(self) -> None:
+        while not self._done.wait(self._interval):
+            try:
+                self._write()
+            except StorageError:
+                continue  # the stage itself meets the same trouble and says so
+
+    def _write(self, *, force: bool = False) -> None:
+        with self._lock:
+            self._progress |= self._live()
+            if self._price is not None:
+                hours = (time.time() - self._began) / 3600
+                self._progress["costUSD"] = round(self._spent + hours * self._price, 4)
+            stale = time.time() - self._written_at > _HEARTBEAT_SECONDS
+            if force or stale or self._progress != self._written:
+                self._written_at = time.time()
+                self._run.write_progress(
+                    {**self._progress, "heartbeat": round(self._written_at, 3)}
+                )
+                self._written = dict(self._progress)
+
+    def _live(self) -> dict[str, Any]:
+        name = self._progress.get("stage")
+        if name is None or self._entry(name)["phase"] != "running":
+            return {}
+        line = metrics.last(self._run.stage(name).storage)
+        # A line from an earlier attempt says nothing of this one.
+        if line is None or line.get("time", 0) < self._stage_began:
+            return {}
+        found = {k: line[k] for k in _LIVE if k in line}
+        if "checkpoint" in line:
+            found["checkpoint"] = line["checkpoint"]
+        return found

@@ -1,0 +1,214 @@
+"""The driver of a run: stages in order, each skipped if it is finished already.
+
+Started as a Ray job: ``python -m ray_jobs.pipeline <run directory> --stages a,b,c``. It reads the
+job from the run directory and leaves everything that it does there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from astrosage.context import StageContext
+from astrosage.errors import AstroError, Interrupted, NotFoundError, to_dict
+from astrosage.runs import lineage, manifest
+from astrosage.runs.directory import RunDirectory
+from astrosage.runs.logs import logging_to
+from astrosage.spec import graph
+from astrosage.spec.job import AstroJob
+from astrosage.spec.stages import Stage
+from ray_jobs.monitor import Monitor
+
+log = logging.getLogger("astrosage.pipeline")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the stages; the exit code is the error's family."""
+    options = _parse(arguments)
+    run = RunDirectory(options.run)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        job = run.job()
+        names = options.stages.split(",")
+        stages = [s for s in graph.order(job) if s.name in names]
+        return Pipeline(run, job, stages, options.attempt).execute()
+    except AstroError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ray_jobs.pipeline", description=__doc__)
+    parser.add_argument("run", help="the run directory")
+    parser.add_argument("--stages", required=True, help="names, separated by commas")
+    parser.add_argument("--attempt", type=int, default=1, help="which submission this is")
+    return parser.parse_args(arguments)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("stopped on request", "`astroctl resume` goes on from the last checkpoint")
+
+
+class Pipeline:
+    """One submission of a run."""
+
+    def __init__(self, run: RunDirectory, job: AstroJob, stages: list[Stage], attempt: int) -> None:
+        self._run, self._job, self._stages = run, job, stages
+        self._monitor = Monitor(run, job, stages, attempt)
+
+    def execute(self) -> int:
+        """Run all stages; returns the exit code and leaves the outcome in progress.json."""
+        self._monitor.start()
+        try:
+            _connect()
+            for stage in self._stages:
+                self._run_stage(stage)
+        except Interrupted as error:
+            print(error.message, file=sys.stderr, flush=True)
+            self._monitor.close("stopped", to_dict(error))
+            return error.exit_code
+        except Exception as error:
+            facts = to_dict(error)
+            print(f"error: {facts['message']}\nhint: {facts['hint']}", file=sys.stderr, flush=True)
+            self._monitor.close("failed", facts)
+            return int(str(facts["exitCode"]))
+        self._monitor.close("succeeded")
+        return 0
+
+    def _run_stage(self, stage: Stage) -> None:
+        directory = self._run.stage(stage.name)
+        with logging_to(directory.storage, "driver.log"):
+            self._monitor.begin(stage)
+            try:
+                self._skip_or_run(stage)
+            except Interrupted:
+                self._monitor.end(stage, "stopped")
+                raise
+            except Exception:
+                log.exception("stage %s failed", stage.name)
+                self._monitor.end(stage, "failed")
+                raise
+
+    def _skip_or_run(self, stage: Stage) -> None:
+        self._require_inputs(stage)
+        inputs = lineage.inputs_of(self._job, stage, self._run)
+        key = lineage.stage_key(stage, inputs)
+        made = self._run.finished(stage)
+        if made is not None and made.get("key") == key:
+            log.info("stage %s is finished already", stage.name)
+            self._monitor.end(stage, "skipped")
+            return
+        directory = self._run.stage(stage.name)
+        self._forget_other(stage, key)
+        directory.storage.write_json(
+            "spec.json", {"key": key, "kind": stage.kind, "spec": stage.body.to_yaml_dict()}
+        )
+        log.info("stage %s (%s) starts", stage.name, stage.kind)
+        began = time.time()
+        context = StageContext(self._job.to_yaml_dict(), stage.name, self._run.uri, key)
+        facts = _run_body(stage.kind, context)
+        self._record(stage, key, inputs, began, facts)
+        log.info("stage %s is finished after %.1f s", stage.name, time.time() - began)
+
+    def _require_inputs(self, stage: Stage) -> None:
+        for name in graph.dependencies(self._job, stage):
+            if self._run.finished(self._job.stage(name)) is None:
+                raise NotFoundError(
+                    f"stage {stage.name} needs stage {name}, which is not finished",
+                    f"submit without --only, or run it first: `--only {name}`",
+                )
+
+    def _forget_other(self, stage: Stage, key: str) -> None:
+        """Drop what an attempt with other inputs left: its checkpoints must not be resumed."""
+        storage = self._run.stage(stage.name).storage
+        if not storage.exists("spec.json") or storage.read_json("spec.json").get("key") == key:
+            return
+        log.info("spec or inputs of stage %s changed: it starts over", stage.name)
+        for name in ("checkpoints", "metrics.jsonl", "shards", "model", "bench"):
+            storage.remove(name)
+
+    def _record(
+        self, stage: Stage, key: str, inputs: list[dict[str, Any]], began: float, facts: Any
+    ) -> None:
+        made = self._run.finished(stage)
+        assert made is not None, "a stage that ends well has written its manifest"
+        seconds = round(time.time() - began, 2)
+        facts = facts or {}
+        lineage.record(
+            self._run,
+            {
+                "stage": stage.name,
+                "kind": stage.kind,
+                "key": key,
+                "inputs": inputs,
+                "digest": manifest.content_digest(made),
+                "startedAt": round(began, 3),
+                "finishedAt": round(time.time(), 3),
+                "seconds": seconds,
+                "hardware": lineage.hardware(),
+                "versions": lineage.versions(),
+                "seed": getattr(stage.body, "seed", None),
+                **facts,
+            },
+        )
+        self._monitor.end(stage, "finished", peakMemoryBytes=facts.get("peakMemoryBytes"))
+
+
+def _connect() -> None:
+    import ray
+
+    # The submission id names the job; a driver started by hand gets a cluster of its own.
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS"),
+        log_to_driver=True,
+        logging_level=logging.WARNING,
+        namespace="astrosage",
+    )
+
+
+def _run_body(kind: str, context: StageContext) -> Any:
+    """Training and scoring spread themselves over the cluster; the rest is one task on it."""
+    if kind == "train":
+        from astrosage.train.run import run
+
+        return run(context)
+    if kind == "bench":
+        from astrosage.bench.run import run as bench
+
+        return bench(context)
+    return _as_task(kind, context)
+
+
+def _as_task(kind: str, context: StageContext) -> Any:
+    import ray
+
+    task = ray.remote(num_cpus=1, max_retries=1)(_in_task)
+    try:
+        return ray.get(task.remote(kind, dataclasses.asdict(context)))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error  # what happened, with Ray's account of where behind it
+
+
+def _in_task(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Run a stage inside a Ray task; its log is the stage's own."""
+    context = StageContext(**fields)
+    with logging_to(context.directory.storage, "task.log"):
+        if kind == "prepare":
+            from astrosage.data.run import run
+        else:
+            from astrosage.merge.run import run
+        facts = run(context) or {}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"peakMemoryBytes": peak, **facts}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
