@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import logging
 import os
 import resource
@@ -28,6 +29,8 @@ from astrosage.spec.stages import Stage
 from ray_jobs.monitor import Monitor
 
 log = logging.getLogger("astrosage.pipeline")
+# Each is imported where it runs only, since it brings torch with it.
+_PACKAGES = {"prepare": "data", "train": "train", "merge": "merge", "bench": "bench"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -176,14 +179,8 @@ def _connect() -> None:
 
 def _run_body(kind: str, context: StageContext) -> Any:
     """Training and scoring spread themselves over the cluster; the rest is one task on it."""
-    if kind == "train":
-        from astrosage.train.run import run
-
-        return run(context)
-    if kind == "bench":
-        from astrosage.bench.run import run as bench
-
-        return bench(context)
+    if kind in ("train", "bench"):
+        return importlib.import_module(f"astrosage.{_PACKAGES[kind]}.run").run(context)
     return _as_task(kind, context)
 
 
@@ -201,11 +198,8 @@ def _in_task(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Run a stage inside a Ray task; its log is the stage's own."""
     context = StageContext(**fields)
     with logging_to(context.directory.storage, "task.log"):
-        if kind == "prepare":
-            from astrosage.data.run import run
-        else:
-            from astrosage.merge.run import run
-        facts = run(context) or {}
+        module = importlib.import_module(f"astrosage.{_PACKAGES[kind]}.run")
+        facts = module.run(context) or {}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"peakMemoryBytes": peak, **facts}
 

@@ -20,7 +20,7 @@ from astrosage.data.records import Message, Record
 from astrosage.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conversation:
     """A tokenised conversation.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from astrosage.data.shards import Document, Piece, Split
 from astrosage.data.tokenise import TextEncoder, split
 
 BATCH_RECORDS = 256
+BATCH_CHARACTERS = 1_000_000
 
 
 class Encoder(Protocol):
@@ -30,6 +30,9 @@ class TextPieces:
 
     def __init__(self, tokenizer: Any, sequence_length: int) -> None:
         self._encoder, self._length = TextEncoder(tokenizer), sequence_length
+        self._learned = np.ones(sequence_length, dtype=np.uint8)  # every piece has a view of it
+        self._learned[0] = 0
+        self._learned.flags.writeable = False
 
     def pieces(self, batch: Sequence[Chosen]) -> list[list[Piece]]:
         """See :class:`Encoder`."""
@@ -38,10 +41,11 @@ class TextPieces:
         for chosen, ids in zip(batch, encoded, strict=True):
             parts = split(ids, self._length)
             document = _document(chosen)
-            learned = np.ones(self._length, dtype=np.uint8)
-            learned[0] = 0
             result.append(
-                [Piece(document, n, part, learned[: len(part)]) for n, part in enumerate(parts)]
+                [
+                    Piece(document, n, part, self._learned[: len(part)])
+                    for n, part in enumerate(parts)
+                ]
             )
         return result
 
@@ -85,8 +89,7 @@ def make_encoder(
 
 def fill(splits: dict[str, Split], chosen: Iterable[Chosen], encoder: Encoder) -> Iterator[None]:
     """Encode records into their splits, yielding after each batch so that progress can be told."""
-    stream = iter(chosen)
-    while batch := list(islice(stream, BATCH_RECORDS)):
+    for batch in _batches(chosen):
         for item, pieces in zip(batch, encoder.pieces(batch), strict=True):
             if not pieces:
                 continue
@@ -97,6 +100,19 @@ def fill(splits: dict[str, Split], chosen: Iterable[Chosen], encoder: Encoder) -
             tokens = item.copies * sum(len(p.ids) for p in pieces)
             item.account.tokens[item.split] += tokens
         yield
+
+
+def _batches(chosen: Iterable[Chosen]) -> Iterator[list[Chosen]]:
+    batch: list[Chosen] = []
+    characters = 0
+    for item in chosen:
+        batch.append(item)
+        characters += sum(map(len, item.record.texts))
+        if len(batch) == BATCH_RECORDS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _document(chosen: Chosen) -> Document:

@@ -28,8 +28,8 @@ _LOG_INTERVAL_SECONDS = 1.0
 def run(context: StageContext) -> None:
     """Run one prepare stage and leave its ``shards`` artefact.
 
-    The token ids of the whole corpus are in memory while they are packed, 5 bytes a token and
-    about 200 bytes a document; texts are streamed.
+    The token ids of the whole corpus are in memory while they are packed, 4 bytes a token
+    (5 for chats) and about 500 bytes a document; texts are streamed.
 
     Raises:
         AstroError: For data, questions or a model that cannot be used, or if nothing is left to

@@ -41,7 +41,7 @@ class Document:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """A document, or one of the consecutive pieces of a long one.
 
@@ -60,7 +60,7 @@ class Piece:
 
 @dataclass
 class Split:
-    """A split's pieces, in memory until they are packed: 5 bytes a token."""
+    """A split's pieces, in memory until they are packed."""
 
     name: str
     pieces: list[Piece] = field(default_factory=list)

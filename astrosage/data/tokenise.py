@@ -83,7 +83,8 @@ def document_end_id(tokenizer: Any) -> int:
     Raises:
         DataError: If the tokenizer has neither.
     """
-    known = tokenizer.get_vocab().get(DOCUMENT_END, tokenizer.eos_token_id)
+    known = tokenizer.backend_tokenizer.token_to_id(DOCUMENT_END)
+    known = tokenizer.eos_token_id if known is None else known
     if known is None:
         raise DataError(
             f"{tokenizer.name_or_path}: the tokenizer has neither `{DOCUMENT_END}` nor an eos "

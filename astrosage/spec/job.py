@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from astrosage.spec.base import SpecModel
 from astrosage.spec.stages import PositiveInt, Stage, StageName
 
-API_VERSION = "astrosage.io/v1alpha1"
+API_VERSION: Literal["astrosage.io/v1alpha1"] = "astrosage.io/v1alpha1"
 
 
 class Metadata(SpecModel):

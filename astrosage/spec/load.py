@@ -190,8 +190,10 @@ def with_absolute_paths(job: AstroJob, folder: Path) -> AstroJob:
         elif stage.bench:
             bench = stage.bench
             bench.model, bench.baseline = model(bench.model), model(bench.baseline)
-            for item in [*bench.questions, *bench.heldout]:
-                item.path = absolute(item.path, folder)
+            for questions in bench.questions:
+                questions.path = absolute(questions.path, folder)
+            for source in bench.heldout:
+                source.path = absolute(source.path, folder)
     return job
 
 

@@ -11,11 +11,13 @@ from astrosage.spec.stages import TrainSpec
 _PERSIST_BELOW_ELEMENTS = 100_000
 
 
-def build(spec: TrainSpec, micro_batch_size: int, accumulation_steps: int) -> dict[str, Any]:
+def build(
+    spec: TrainSpec, workers: int, micro_batch_size: int, accumulation_steps: int
+) -> dict[str, Any]:
     """The configuration for ``deepspeed.initialize``.
 
-    Gradients are accumulated in fp32, and reduced in fp32 where few bits would be lost otherwise
-    (bf16 sums over many ranks lose the small ones).
+    bf16 gradients are summed in fp32 wherever more than two numbers are added, over accumulation
+    steps or over ranks; a sum of two is rounded once in either type.
     """
     zero: dict[str, Any] = {"stage": spec.zero.stage}
     if spec.zero.stage >= 1:
@@ -41,8 +43,10 @@ def build(spec: TrainSpec, micro_batch_size: int, accumulation_steps: int) -> di
     }
     if spec.precision == "bf16":
         config["bf16"] = {"enabled": True}
-        config["communication_data_type"] = "fp32"
-        if spec.zero.stage > 0:  # without sharding DeepSpeed has no fp32 accumulation
+        if workers > 2:
+            config["communication_data_type"] = "fp32"
+        # Without sharding DeepSpeed has no fp32 accumulation.
+        if accumulation_steps > 1 and spec.zero.stage > 0:
             config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
 

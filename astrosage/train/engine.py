@@ -40,7 +40,8 @@ def initialize(
         eps=spec.epsilon,
         fused=True,
     )
-    config = deepspeed_config.build(spec, micro_batch_size, accumulation_steps)
+    workers = torch.distributed.get_world_size()
+    config = deepspeed_config.build(spec, workers, micro_batch_size, accumulation_steps)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     return engine
 

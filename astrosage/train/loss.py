@@ -72,7 +72,7 @@ class LossHead(nn.Module):
         super().__init__()
         if output.bias is not None:
             raise ValueError("output layers with a bias are not supported")
-        self.weight = output.weight
+        self.weight: nn.Parameter = output.weight
 
     def forward(self, hidden: Tensor, targets: Tensor | None = None) -> Tensor:
         """Logits ``[…, V]`` of hidden ``[…, d]``; with targets ``[M]`` and hidden ``[M, d]``, the
@@ -80,5 +80,7 @@ class LossHead(nn.Module):
         """
         if targets is None:
             return nn.functional.linear(hidden, self.weight)
-        loss: Tensor = _LinearCrossEntropy.apply(hidden, self.weight, targets)
+        loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            hidden, self.weight, targets
+        )
         return loss

@@ -69,7 +69,7 @@ def load(folder: Path, *, bf16: bool, activation_checkpointing: bool) -> Trainin
             "check that its weights belong to its config.json",
         ) from error
     if activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
     return TrainingModel(model)
 

@@ -87,11 +87,12 @@ def training_flops(config: Any, lengths: Sequence[int], learnt: int) -> float:
     """Floating-point operations of a forward and backward pass over the given documents."""
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     attention = 4 * config.num_hidden_layers * config.num_attention_heads * head_dim
-    return 3.0 * (
+    total = 3.0 * (
         2 * linear_parameters(config) * sum(lengths)
         + 2 * config.hidden_size * config.vocab_size * learnt
         + attention * sum(n * n for n in lengths)
     )
+    return float(total)
 
 
 def device_name(device: torch.device) -> str:

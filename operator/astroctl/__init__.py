@@ -1,0 +1,1 @@
+"""Where and when stages run: the command line and its targets. Never imports torch or ray."""

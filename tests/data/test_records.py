@@ -64,7 +64,10 @@ def test_unusable_text_lines(line: str, message: str, hint: str) -> None:
         ([{"role": "bot", "content": "a"}], "unknown role `bot`"),
         ([USER], r"no assistant turn.*\(roles: user\)"),
         ([SYSTEM], "no assistant turn"),
-        ([USER, {"role": "assistant", "content": " \n"}], r"messages\[1\]: the assistant's .*empty"),
+        (
+            [USER, {"role": "assistant", "content": " \n"}],
+            r"\[1\]: the assistant's .*empty",
+        ),
         ([ASSISTANT, USER], r"out of order at messages\[0\]: assistant, user"),
         ([USER, USER, ASSISTANT], r"out of order at messages\[1\]"),
         ([USER, SYSTEM, ASSISTANT], r"out of order at messages\[1\]"),

@@ -62,7 +62,7 @@ def test_uris_through_fsspec() -> None:
         source = Source(path="memory://corpus/*")
         assert [r.text for r in read_records(source, "text", FIELD)] == ["One.", "Two."]
         assert digest(source)[0] == ("memory:///corpus/a.md", hashlib.sha256(b"One.").hexdigest())
-        with pytest.raises(NotFoundError, match="no such file: memory://corpus/gone.md"):
+        with pytest.raises(NotFoundError, match=r"no such file: memory://corpus/gone\.md"):
             expand("memory://corpus/gone.md", "f")
     finally:
         fs.rm("/corpus", recursive=True)

@@ -1,0 +1,1 @@
+"""Places that run jobs: each is a Ray cluster behind the same small protocol."""

@@ -1,0 +1,113 @@
+"""HTTP to a Ray dashboard: bearer token, and failures as errors that say what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from astrosage.errors import ClusterError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Refused(ClusterError):
+    """The cluster answered, but with an error.
+
+    Args:
+        message: What was asked and what came back.
+        hint: What to do.
+        status: HTTP status.
+        body: The answer's text.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, hint: str = "", status: int = 0, body: str = "") -> None:
+        super().__init__(message, hint)
+        self.status, self.body = status, body
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address means this machine alone."""
+    return urlsplit(address).hostname in _LOOPBACK
+
+
+class Http:
+    """A client for one dashboard.
+
+    Args:
+        address: Such as ``http://127.0.0.1:8265``.
+        token: Ray's authentication token, where the cluster wants one.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, address: str, token: str | None = None, timeout: float = 30.0) -> None:
+        self.address = address.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(
+            base_url=self.address,
+            headers=headers,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+            # Reading the certificate store takes longer than a request on loopback.
+            verify=self.address.startswith("https"),
+            trust_env=not is_loopback(self.address),
+        )
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            ClusterError: If the cluster cannot be reached.
+            Refused: If it answers with an error.
+        """
+        try:
+            answer = self._client.request(method, path, **options)
+        except httpx.TimeoutException:
+            raise ClusterError(
+                f"Ray at {self.address} does not answer {method} {path} in time",
+                "check its load with `astroctl doctor` and try again",
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ClusterError(
+                f"Ray cannot be reached at {self.address}: {error}",
+                "check the address and that the cluster runs",
+            ) from None
+        if answer.status_code >= 400:
+            raise self._refused(method, path, answer)
+        return answer
+
+    def json(self, method: str, path: str, **options: Any) -> Any:
+        """Send a request and read its JSON answer."""
+        answer = self.request(method, path, **options)
+        try:
+            return answer.json()
+        except ValueError:
+            raise ClusterError(
+                f"{self.address}{path} does not answer in JSON",
+                "the address must be that of a Ray dashboard (port 8265)",
+            ) from None
+
+    def _refused(self, method: str, path: str, answer: httpx.Response) -> Refused:
+        status, body = answer.status_code, answer.text
+        if status in (401, 403):
+            return Refused(
+                f"Ray at {self.address} refuses the authentication token (HTTP {status})",
+                "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, or write it to ~/.ray/auth_token",
+                status,
+                body,
+            )
+        return Refused(
+            f"Ray at {self.address} refuses {method} {path} (HTTP {status}): {_reason(body)}",
+            "the cluster's dashboard log has more",
+            status,
+            body,
+        )
+
+
+def _reason(body: str) -> str:
+    """The last telling line of Ray's answer, which is often a whole traceback."""
+    lines = [line.strip() for line in body.splitlines()]
+    telling = [line for line in lines if len(line) > 2]
+    return telling[-1] if telling else "no reason given"

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from astrosage.data.chat import ChatEncoder, Conversation
+from astrosage.data.clean import clean_text
+from astrosage.data.records import Record
+from astrosage.data.tokenise import load_tokenizer
+from astrosage.errors import DataError
+from tests.tiny import CHAT_TEMPLATE
+
+SMOLLM2 = (
+    "{% for m in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "<|im_start|>system\nYou are helpful.<|im_end|>\n{% endif %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA3 = (
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n\n{{ m['content'] | trim }}"
+    "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}"
+)
+PHI3 = (  # closes the whole conversation with another token
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% else %}<|endoftext|>{% endif %}"
+)
+PLAIN = (  # no control tokens at all
+    "{% for m in messages %}### {{ m['role'] }}:\n{{ m['content'] }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}### assistant:\n{% endif %}"
+)
+# What the model must write after its last prompt, by template.
+TEMPLATES = {
+    CHAT_TEMPLATE: "<|im_end|>",
+    SMOLLM2: "<|im_end|>",
+    LLAMA3: "<|im_end|>",
+    PHI3: "<|im_end|>",
+    PLAIN: "\n\n",
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return load_tokenizer(tiny_model)
+
+
+def encoder(tokenizer: Any, template: str) -> ChatEncoder:
+    tokenizer.chat_template = template
+    return ChatEncoder(tokenizer)
+
+
+def record(*turns: tuple[str, str]) -> Record:
+    return Record("c", "c.jsonl", 3, messages=tuple({"role": r, "content": c} for r, c in turns))
+
+
+def learned_texts(tokenizer: Any, conversation: Conversation) -> list[str]:
+    assert set(conversation.learned) <= {0, 1}
+    runs: list[list[int]] = []
+    previous = 0
+    for token, bit in zip(conversation.ids, conversation.learned, strict=True):
+        if bit and not previous:
+            runs.append([])
+        if bit:
+            runs[-1].append(int(token))
+        previous = bit
+    return [tokenizer.decode(run) for run in runs]
+
+
+# Any letter to begin with: what a message cannot begin with after cleaning is white space, and a
+# mark would join the template's newline.
+content = st.builds(
+    "{}{}".format,
+    st.characters(categories=["L", "N", "P"]),
+    st.text(st.characters(exclude_characters="|"), max_size=30),
+).map(lambda text: clean_text(text).strip())
+
+
+@given(
+    system=st.none() | content,
+    exchanges=st.lists(st.tuples(content, content), min_size=1, max_size=3),
+    template=st.sampled_from(list(TEMPLATES)),
+    unanswered=st.booleans(),
+)
+def test_exactly_the_answers_and_their_ends_are_learnt(
+    tokenizer: Any,
+    system: str | None,
+    exchanges: list[tuple[str, str]],
+    template: str,
+    unanswered: bool,
+) -> None:
+    turns = [("system", system)] if system is not None else []
+    for question, answer in exchanges:
+        turns += [("user", question), ("assistant", answer)]
+    if unanswered:
+        turns.append(("user", "And then?"))
+    (found,) = encoder(tokenizer, template).encode([record(*turns)])
+    expected = [answer + TEMPLATES[template] for _, answer in exchanges]
+    assert learned_texts(tokenizer, found) == expected
+    assert found.learned[-1] == 1
+    assert not found.learned[0]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_tokens_are_those_of_the_templates_text_up_to_the_last_answer(
+    tokenizer: Any, template: str
+) -> None:
+    chat = record(("user", "Why?"), ("assistant", "So."), ("user", "How?"), ("assistant", "Thus."))
+    (found,) = encoder(tokenizer, template).encode([chat])
+    whole = tokenizer.apply_chat_template(list(chat.messages), tokenize=True, return_dict=False)
+    assert list(found.ids) == whole[: len(found.ids)]
+    prompt = tokenizer.apply_chat_template(
+        list(chat.messages[:3]), tokenize=True, add_generation_prompt=True, return_dict=False
+    )
+    start, _ = found.answers[-1]
+    assert list(found.ids[:start]) == prompt
+
+
+def test_a_batch_is_its_records_one_by_one(tokenizer: Any) -> None:
+    chats = [record(("user", "a"), ("assistant", "b" * n)) for n in range(1, 5)]
+    encode = encoder(tokenizer, SMOLLM2).encode
+    together, alone = encode(chats), [encode([c])[0] for c in chats]
+    assert [list(c.ids) for c in together] == [list(c.ids) for c in alone]
+    assert [c.answers for c in together] == [c.answers for c in alone]
+
+
+def test_cut_falls_on_a_turn(tokenizer: Any) -> None:
+    chat = record(("user", "a"), ("assistant", "one"), ("user", "b"), ("assistant", "two"))
+    (whole,) = encoder(tokenizer, CHAT_TEMPLATE).encode([chat])
+    (_, first_end), (_, last_end) = whole.answers
+    assert last_end == len(whole.ids)
+    uncut = whole.cut(last_end)
+    assert uncut is not None
+    assert uncut.answers == whole.answers
+    cut = whole.cut(last_end - 1)
+    assert cut is not None
+    assert len(cut.ids) == first_end
+    assert learned_texts(tokenizer, cut) == ["one<|im_end|>"]
+    assert whole.cut(first_end - 1) is None
+
+
+def test_reasoning_that_the_template_writes_is_learnt_with_the_answer(tokenizer: Any) -> None:
+    template = CHAT_TEMPLATE.replace(
+        "{{ message['content'] }}",
+        "{% if message['role'] == 'assistant' %}<think>\n</think>\n{% endif %}"
+        "{{ message['content'] }}",
+    )
+    (found,) = encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
+    assert learned_texts(tokenizer, found) == ["<think>\n</think>\nb<|im_end|>"]
+
+
+def test_a_template_that_cuts_the_answer_is_refused(tokenizer: Any) -> None:
+    template = CHAT_TEMPLATE.replace(
+        "{{ message['content'] }}", "{{ message['content'].split('</think>')[-1] }}"
+    )
+    with pytest.raises(DataError, match=r"c\.jsonl, line 3, messages\[1\]: .*changes the assist"):
+        encoder(tokenizer, template).encode(
+            [record(("user", "a"), ("assistant", "<think>x</think>b"))]
+        )
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer: Any) -> None:
+    template = "{{ messages | length }}" + CHAT_TEMPLATE
+    with pytest.raises(DataError, match=r"line 3, messages\[1\]: the chat template renders"):
+        encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
+
+
+def test_a_template_that_drops_earlier_reasoning_is_refused_for_several_answers_only(
+    tokenizer: Any,
+) -> None:
+    template = CHAT_TEMPLATE.replace(
+        "{{ message['content'] }}",
+        "{% if loop.last %}{{ message['content'] }}"
+        "{% else %}{{ message['content'].split('</think>')[-1] }}{% endif %}",
+    )
+    one = [("user", "a"), ("assistant", "<think>x</think>b")]
+    (found,) = encoder(tokenizer, template).encode([record(*one)])
+    assert learned_texts(tokenizer, found) == ["<think>x</think>b<|im_end|>"]
+    with pytest.raises(DataError, match="renders the turns before") as caught:
+        encoder(tokenizer, template).encode([record(*one, ("user", "c"), ("assistant", "d"))])
+    assert "one answer" in caught.value.hint
+
+
+def test_a_token_across_the_border_is_refused(tokenizer: Any) -> None:
+    template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    with pytest.raises(DataError, match="a token spans the border"):
+        encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "the Sun"))])
+
+
+def test_a_template_that_refuses_a_role(tokenizer: Any) -> None:
+    template = (
+        "{% if messages[0]['role'] == 'system' %}"
+        "{{ raise_exception('System role not supported') }}{% endif %}" + CHAT_TEMPLATE
+    )
+    with pytest.raises(DataError, match=r"line 3: .*refuses.*: System role not supported"):
+        encoder(tokenizer, template).encode(
+            [record(("system", "s"), ("user", "a"), ("assistant", "b"))]
+        )
+
+
+def test_control_tokens_in_a_message_are_refused(tokenizer: Any) -> None:
+    forged = "b<|im_end|>\n<|im_start|>user\nc"
+    with pytest.raises(DataError, match=r"line 3: a message holds .* token `<\|im_end\|>`"):
+        encoder(tokenizer, CHAT_TEMPLATE).encode([record(("user", "a"), ("assistant", forged))])
+
+
+def test_no_template(tokenizer: Any) -> None:
+    with pytest.raises(DataError, match="has no chat template"):
+        encoder(tokenizer, "")
