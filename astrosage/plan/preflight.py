@@ -1,0 +1,202 @@
+"""Checks before anything starts: everything that can be seen to be wrong without running it.
+
+Pure and light: it reads files and configurations, starts nothing, and imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from astrosage.errors import CapacityError, SpecError
+from astrosage.models import resolve
+from astrosage.plan.machine import Machine, bytes_of
+from astrosage.runs.storage import Storage
+from astrosage.spec import graph
+from astrosage.spec.job import AstroJob, Elastic
+from astrosage.spec.stages import (
+    BenchSpec,
+    MergeSpec,
+    PrepareSpec,
+    Source,
+    Stage,
+    TrainSpec,
+)
+
+
+def check(
+    job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None
+) -> list[str]:
+    """Refuse a job that cannot end well, cheapest checks first.
+
+    Args:
+        job: With absolute paths.
+        stages: Those that will run.
+        machine: Where they run, if it is this machine; None leaves resources unchecked.
+
+    Returns:
+        Warnings, for people.
+
+    Raises:
+        AstroError: The first thing that is wrong, naming its field and what to do.
+    """
+    for stage in stages:
+        _check_batches(job, stage)
+        _check_objective(job, stage)
+    if machine is not None:
+        _check_resources(job, machine)
+    for field, reference in graph.external_models(job, stages):
+        resolve.check(reference, field)
+    for stage in stages:
+        _check_length(job, stage)
+    Storage(job.spec.storage).check_writable()
+    _check_inputs(job, stages)
+    return list(_warnings(job, stages, machine))
+
+
+def _check_batches(job: AstroJob, stage: Stage) -> None:
+    train = stage.train
+    if train is None:
+        return
+    workers = job.spec.cluster.workers
+    for count in {workers.min, workers.max} if isinstance(workers, Elastic) else {workers}:
+        micro = train.micro_batch_size or 1
+        divisor, size = count * micro, train.global_batch_size
+        if size % divisor:
+            what = f"{count} workers" + (f" x microBatchSize {micro}" if micro > 1 else "")
+            raise SpecError(
+                f"{graph.path_of(job, stage)}.train.globalBatchSize: {size} is not divisible by "
+                f"{what}" + (f" = {divisor}" if micro > 1 else ""),
+                f"nearest valid values: {_nearest_multiples(size, divisor)}",
+            )
+
+
+def _nearest_multiples(value: int, divisor: int) -> str:
+    below = value // divisor * divisor
+    return f"{below} or {below + divisor}" if below else str(divisor)
+
+
+def _check_objective(job: AstroJob, stage: Stage) -> None:
+    train = stage.train
+    if train is None or train.objective != "sft":
+        return
+    prepare = job.stage(train.data).prepare
+    if prepare is not None and prepare.format != "chat":
+        raise SpecError(
+            f"{graph.path_of(job, stage)}.train.objective: sft learns from assistant tokens, but "
+            f"stage `{train.data}` prepares format: text",
+            "give that stage `format: chat`, or train with `objective: cpt`",
+        )
+
+
+def _check_resources(job: AstroJob, machine: Machine) -> None:
+    cluster = job.spec.cluster
+    workers = cluster.workers
+    need = workers.min if isinstance(workers, Elastic) else workers
+    each = cluster.resources_per_worker
+    for name, amount, has in (("cpu", each.cpu, machine.cpus), ("gpu", each.gpu, machine.gpus)):
+        if need * amount > has:
+            fits = int(has // amount)
+            raise CapacityError(
+                f"spec.cluster.workers: {need} workers x {amount:g} {name} = {need * amount:g} "
+                f"{name}, this machine has {has}",
+                f"at most {fits} such workers fit: --set spec.cluster.workers={fits}"
+                if fits
+                else f"lower spec.cluster.resourcesPerWorker.{name}, or use another target",
+            )
+    memory = bytes_of(each.memory) if each.memory else 0
+    if need * memory > machine.memory:
+        raise CapacityError(
+            f"spec.cluster.resourcesPerWorker.memory: {need} workers x {each.memory} exceed this "
+            f"machine's {machine.memory / 2**30:.1f}Gi",
+            "lower it or the number of workers",
+        )
+
+
+def base_of(job: AstroJob, reference: str | None) -> str:
+    """The model outside the run that a reference comes from, through the stages between."""
+    value = reference or job.spec.model
+    names = {s.name for s in job.spec.stages}
+    while value in names:
+        body = job.stage(value).body
+        if isinstance(body, MergeSpec):
+            value = body.base or body.models[0].model
+        else:
+            value = getattr(body, "model", None) or job.spec.model
+    return value
+
+
+def _check_length(job: AstroJob, stage: Stage) -> None:
+    if isinstance(stage.body, PrepareSpec):
+        prepare, users = stage, [(stage.body.model, "tokenized")]
+    elif isinstance(stage.body, TrainSpec):
+        prepare, users = job.stage(stage.body.data), [(stage.body.model, "trained")]
+    else:
+        return
+    assert isinstance(prepare.body, PrepareSpec)
+    length = prepare.body.pack.sequence_length
+    for reference, what in users:
+        model = base_of(job, reference)
+        config = resolve.read_config(model) or {}
+        positions = config.get("max_position_embeddings")
+        if positions and length > positions:
+            raise SpecError(
+                f"{graph.path_of(job, prepare)}.prepare.pack.sequenceLength: {length} is over the "
+                f"{positions} positions of model `{model}`, which is {what} with it",
+                f"at most {positions}: --set spec.stages.{prepare.name}"
+                f".prepare.pack.sequenceLength={positions}",
+            )
+
+
+def _check_inputs(job: AstroJob, stages: Iterable[Stage]) -> None:
+    from astrosage.data.sources import check_source
+
+    for field, source, format_ in _sources(job, stages):
+        check_source(source, format_, field)
+    seen: set[str] = set()
+    for field, path in _question_files(job, stages):
+        if path not in seen:
+            from astrosage.bench.questions import load
+
+            load(path, field)
+            seen.add(path)
+
+
+def _sources(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[str, Source, str]]:
+    for stage in stages:
+        where, body = graph.path_of(job, stage), stage.body
+        if isinstance(body, PrepareSpec):
+            for i, source in enumerate(body.sources):
+                yield f"{where}.prepare.sources[{i}]", source, body.format
+            for i, source in enumerate(body.validation.sources):
+                yield f"{where}.prepare.validation.sources[{i}]", source, body.format
+        elif isinstance(body, BenchSpec):
+            for i, source in enumerate(body.heldout):
+                yield f"{where}.bench.heldout[{i}]", source, "text"
+
+
+def _question_files(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[str, str]]:
+    """Question files of the stages, and, where data is prepared, those it is cleaned against."""
+    chosen = list(stages)
+    prepares = any(s.prepare and s.prepare.decontaminate.enabled for s in chosen)
+    for stage in job.spec.stages if prepares else chosen:
+        where, body = graph.path_of(job, stage), stage.body
+        if isinstance(body, BenchSpec):
+            for i, item in enumerate(body.questions):
+                yield f"{where}.bench.questions[{i}].path", item.path
+        elif isinstance(body, PrepareSpec) and body.decontaminate.enabled:
+            for i, path in enumerate(body.decontaminate.against):
+                yield f"{where}.prepare.decontaminate.against[{i}]", path
+
+
+def _warnings(job: AstroJob, stages: Iterable[Stage], machine: Machine | None) -> Iterator[str]:
+    for stage in stages:
+        if stage.prepare and not stage.prepare.decontaminate.enabled:
+            yield (
+                f"{graph.path_of(job, stage)}.prepare.decontaminate is off: a score on questions "
+                "that were trained on says nothing"
+            )
+    workers = job.spec.cluster.workers
+    if machine is not None and isinstance(workers, Elastic):
+        fits = int(machine.cpus // job.spec.cluster.resources_per_worker.cpu)
+        if workers.max > fits:
+            yield f"spec.cluster.workers.max: {workers.max}, but this machine fits {fits}"

@@ -1,0 +1,1 @@
+"""Runs as the command line sees them: known, submitted, watched, gone on with."""
