@@ -1,0 +1,1 @@
+"""Serving: engines, the OpenAI-compatible application and what it needs."""

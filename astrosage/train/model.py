@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from astrosage.errors import TrainingError
-from astrosage.train import attention
+from astrosage.train import attention, layers
 from astrosage.train.batches import FlatBatch
 from astrosage.train.loss import LossHead
 
@@ -24,7 +24,7 @@ class TrainingModel(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         attention.install(model)
-        _use_fused_norms(model)
+        layers.replace(model, model.config.hidden_act)
         model.lm_head = LossHead(model.lm_head)
         self.model = model
 
@@ -72,24 +72,3 @@ def load(folder: Path, *, bf16: bool, activation_checkpointing: bool) -> Trainin
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
     return TrainingModel(model)
-
-
-class _FusedNorm(nn.Module):
-    """RMSNorm (Zhang & Sennrich 2019) in one kernel; epsilon is added to the mean square."""
-
-    def __init__(self, weight: nn.Parameter, epsilon: float) -> None:
-        super().__init__()
-        self.weight, self.epsilon = weight, epsilon
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return nn.functional.rms_norm(hidden, self.weight.shape, self.weight, self.epsilon)
-
-
-def _use_fused_norms(model: nn.Module) -> None:
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if type(child).__name__ in ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm"):
-                epsilon = child.variance_epsilon
-                assert isinstance(epsilon, float)
-                assert isinstance(child.weight, nn.Parameter)
-                setattr(module, name, _FusedNorm(child.weight, epsilon))

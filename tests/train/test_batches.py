@@ -9,7 +9,10 @@ from astrosage.train.batches import flatten
 def test_documents_come_out_whole_in_order_and_without_padding(rows: list[list[int]]) -> None:
     length = 24
     tokens = np.zeros((len(rows), length), np.int32)
-    segments, mask = np.zeros((len(rows), length), np.int32), np.zeros((len(rows), length), np.uint8)
+    segments, mask = (
+        np.zeros((len(rows), length), np.int32),
+        np.zeros((len(rows), length), np.uint8),
+    )
     documents, counter = [], 100
     for r, sizes in enumerate(rows):
         at = 0

@@ -19,9 +19,7 @@ def spec(**options: object) -> TrainSpec:
 def test_rises_then_never_rises_again_and_stays_in_bounds(
     schedule: str, warmup: float, floor: float, total: int
 ) -> None:
-    s = spec(
-        schedule=schedule, warmupRatio=warmup, minLearningRateRatio=floor, learningRate=1e-3
-    )
+    s = spec(schedule=schedule, warmupRatio=warmup, minLearningRateRatio=floor, learningRate=1e-3)
     rates = [learning_rate(s, step, total) for step in range(total)]
     top = rates.index(max(rates))
     assert all(a <= b for a, b in zip(rates[:top], rates[1 : top + 1], strict=True))

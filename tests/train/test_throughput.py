@@ -8,9 +8,7 @@ from astrosage.train import throughput
 
 def test_linear_parameters_are_those_of_the_model(tiny_model: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    counted = sum(
-        m.weight.numel() for m in model.model.modules() if isinstance(m, torch.nn.Linear)
-    )
+    counted = sum(m.weight.numel() for m in model.model.modules() if isinstance(m, torch.nn.Linear))
     assert throughput.linear_parameters(model.config) == counted
 
 

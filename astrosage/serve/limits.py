@@ -1,0 +1,122 @@
+"""What one client may ask for, and how much work the server takes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from astrosage.serve.errors import ApiError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the server.
+
+    Attributes:
+        max_concurrent: Sequences that are generated at once.
+        max_queue: Sequences that may wait for their turn.
+        max_tokens: Most new tokens one sequence may ask for.
+        max_body_bytes: Largest request body.
+    """
+
+    max_concurrent: int = 8
+    max_queue: int = 32
+    max_tokens: int = 1024
+    max_body_bytes: int = 4 << 20
+
+
+class Ticket:
+    """Leave to run some sequences, given back once."""
+
+    def __init__(self, admission: Admission, sequences: int) -> None:
+        self._admission = admission
+        self._sequences = sequences
+
+    def release(self) -> None:
+        """Give the places back; further calls do nothing."""
+        self._admission.in_flight -= self._sequences
+        self._sequences = 0
+
+
+class Admission:
+    """Counts the sequences that run or wait; the engine lets them wait in order of arrival.
+
+    Args:
+        limits: The server's limits.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._capacity = limits.max_concurrent + limits.max_queue
+        self.in_flight = 0
+
+    def enter(self, sequences: int, param: str) -> Ticket:
+        """Take places for a request.
+
+        Args:
+            sequences: How many sequences it needs.
+            param: The field that says so.
+
+        Raises:
+            ApiError: 400 if it can never fit, 429 if it does not fit now.
+        """
+        if sequences > self._capacity:
+            raise ApiError(
+                400,
+                f"{param}: asks for {sequences} sequences; at most {self._capacity} in a request",
+                param=param,
+                code="too_many_sequences",
+            )
+        if self.in_flight + sequences > self._capacity:
+            raise ApiError(429, "the queue is full; try again later", code="queue_full")
+        self.in_flight += sequences
+        return Ticket(self, sequences)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The request's body, read no further than the limit.
+
+    Raises:
+        ApiError: With status 413.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise ApiError(413, f"the body is larger than {limit} bytes", code="request_too_large")
+    return bytes(body)
+
+
+def answer_length(
+    asked: int | None, default: int, prompt: int, context: int, limits: Limits, param: str
+) -> int:
+    """How many tokens a sequence may generate.
+
+    Args:
+        asked: The request's ``max_tokens``, if any.
+        default: What to take otherwise, as far as the context allows.
+        prompt: Tokens in the prompt.
+        context: The model's context length.
+        limits: The server's limits.
+        param: The field that holds the prompt.
+
+    Raises:
+        ApiError: 400 naming the field that is too large.
+    """
+    if asked is not None and asked > limits.max_tokens:
+        raise ApiError(
+            400,
+            f"max_tokens: {asked} is over this server's limit of {limits.max_tokens}",
+            param="max_tokens",
+            code="max_tokens_too_large",
+        )
+    room = context - prompt
+    if (asked or 0) > room or (asked is None and room < 1):
+        raise ApiError(
+            400,
+            f"{param}: {prompt} tokens and {asked or 1} new ones are more than the model's "
+            f"context of {context}",
+            param=param,
+            code="context_length_exceeded",
+        )
+    return min(default, room) if asked is None else asked

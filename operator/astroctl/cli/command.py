@@ -1,0 +1,75 @@
+"""How every command is made: an example in its help, a variable for every option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from astroctl.cli.group import debug_option
+
+
+def _show_variables(command: click.Command) -> None:
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            parameter.show_envvar = True
+
+
+def _write_example(example: str, formatter: click.HelpFormatter) -> None:
+    with formatter.section("Example"):
+        for line in example.strip().splitlines():
+            formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+
+
+class Command(click.Command):
+    """A command whose help ends with an example.
+
+    Args:
+        example: One or more command lines.
+        arguments: As click's.
+    """
+
+    def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.example = example
+        self.params.append(debug_option())
+        _show_variables(self)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        _write_example(self.example, formatter)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+    def __init__(self, *arguments: Any, example: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.example = example
+        _show_variables(self)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        _write_example(self.example, formatter)
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def command(name: str, example: str) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command of a function."""
+    return click.command(name, cls=Command, example=example)
+
+
+def all_of(*decorators: Decorator) -> Decorator:
+    """Several decorators as one, in reading order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate

@@ -1,0 +1,67 @@
+"""End a run's driver, and see to it that the run directory says so."""
+
+from __future__ import annotations
+
+from astroctl.runs.find import target_of
+from astroctl.runs.registry import Record
+from astroctl.runs.state import RUNS_STILL, View, view
+from astroctl.targets.base import ACTIVE
+from astrosage.errors import ClusterError
+from astrosage.runs.directory import RunDirectory
+
+
+def stop(record: Record, timeout: float) -> View:
+    """Stop a run and wait for its driver to end. A run that is over is left as it is.
+
+    Args:
+        record: The run.
+        timeout: Seconds to wait.
+
+    Raises:
+        ClusterError: If the driver goes on, or the cluster cannot be asked to stop it.
+    """
+    before = view(record)
+    if before.phase not in (*RUNS_STILL, "interrupted"):
+        return before
+    target = target_of(record)
+    if before.job.status in ACTIVE:
+        target.stop(record.submission_id)
+        state = target.wait_ended(record.submission_id, timeout)
+        if state.status in ACTIVE:
+            raise ClusterError(
+                f"the driver of `{record.name}` still runs after {timeout:.0f} s",
+                "wait and try again; `astroctl down` ends the whole local cluster",
+            )
+    elif before.phase in RUNS_STILL:
+        raise ClusterError(
+            f"the cluster of `{record.name}` cannot be asked to stop it: {before.job.message}",
+            "try again when it can be reached",
+        )
+    after = view(record)
+    if after.phase in ("pending", "running", "interrupted", "stopped"):
+        _write_stopped(record)
+    return view(record)
+
+
+def _write_stopped(record: Record) -> None:
+    """Say for the driver, which could not, that the run was stopped."""
+    directory = RunDirectory(record.uri)
+    progress = directory.progress()
+    if progress.get("phase") == "stopped" and progress.get("attempt") == record.attempt:
+        return
+    stages = progress.get("stages") or [
+        {"name": n, "phase": "pending", "seconds": None} for n in record.stages
+    ]
+    for stage in stages:
+        if stage["phase"] == "running":
+            stage["phase"] = "stopped"
+    directory.write_progress(
+        {
+            **progress,
+            "run": record.key,
+            "phase": "stopped",
+            "attempt": record.attempt,
+            "stages": stages,
+            "etaSeconds": None,
+        }
+    )
