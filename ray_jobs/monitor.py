@@ -29,7 +29,8 @@ class Monitor:
     def __init__(self, run: RunDirectory, job: AstroJob, stages: list[Stage], attempt: int) -> None:
         self._run, self._price = run, job.spec.cluster.price_per_hour
         self._interval = 1.0 if run.storage.local is not None else _HEARTBEAT_SECONDS
-        self._lock, self._done = threading.Lock(), threading.Event()
+        # Reentrant: a signal may interrupt the main thread while it holds the lock.
+        self._lock, self._done = threading.RLock(), threading.Event()
         self._began = time.time()
         self._spent = float(run.progress().get("costUSD") or 0.0)
         self._stage_began = self._began

@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -37,7 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the stages; the exit code is the error's family."""
     options = _parse(arguments)
     run = RunDirectory(options.run)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         job = run.job()
         names = options.stages.split(",")
@@ -56,10 +56,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted("stopped on request", "`astroctl resume` goes on from the last checkpoint")
-
-
 class Pipeline:
     """One submission of a run."""
 
@@ -72,12 +68,12 @@ class Pipeline:
         self._monitor.start()
         try:
             _connect()
+            # After Ray, which sets a handler of its own.
+            signal.signal(signal.SIGTERM, self._stop)
+            if any(s.kind == "train" for s in self._stages):
+                _import_ahead("ray.train.torch")
             for stage in self._stages:
                 self._run_stage(stage)
-        except Interrupted as error:
-            print(error.message, file=sys.stderr, flush=True)
-            self._monitor.close("stopped", to_dict(error))
-            return error.exit_code
         except Exception as error:
             facts = to_dict(error)
             print(f"error: {facts['message']}\nhint: {facts['hint']}", file=sys.stderr, flush=True)
@@ -86,15 +82,22 @@ class Pipeline:
         self._monitor.close("succeeded")
         return 0
 
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """End the process at once, saying so; the cluster ends what belongs to it.
+
+        The signal comes while Ray's native code waits, through which no exception may pass.
+        """
+        error = Interrupted("stopped on request", "`astroctl resume` goes on from where it was")
+        print(error.message, file=sys.stderr, flush=True)
+        self._monitor.close("stopped", to_dict(error))
+        os._exit(error.exit_code)
+
     def _run_stage(self, stage: Stage) -> None:
         directory = self._run.stage(stage.name)
         with logging_to(directory.storage, "driver.log"):
             self._monitor.begin(stage)
             try:
                 self._skip_or_run(stage)
-            except Interrupted:
-                self._monitor.end(stage, "stopped")
-                raise
             except Exception:
                 log.exception("stage %s failed", stage.name)
                 self._monitor.end(stage, "failed")
@@ -175,6 +178,11 @@ def _connect() -> None:
         logging_level=logging.WARNING,
         namespace="astrosage",
     )
+
+
+def _import_ahead(module: str) -> None:
+    """Import what a later stage needs while an earlier one runs elsewhere."""
+    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def _run_body(kind: str, context: StageContext) -> Any:

@@ -1,0 +1,1 @@
+"""An honest score: multiple-choice questions, perplexity, and what both cost."""

@@ -1,0 +1,1 @@
+"""Memory, time, and everything that can be checked before anything starts."""

@@ -5,9 +5,11 @@ Pure and light: it reads files and configurations, starts nothing, and imports n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
-from astrosage.errors import CapacityError, SpecError
+from astrosage.errors import CapacityError, NotFoundError, SpecError, StorageError
 from astrosage.models import resolve
 from astrosage.plan.machine import Machine, bytes_of
 from astrosage.runs.storage import Storage
@@ -23,9 +25,7 @@ from astrosage.spec.stages import (
 )
 
 
-def check(
-    job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None
-) -> list[str]:
+def check(job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None) -> list[str]:
     """Refuse a job that cannot end well, cheapest checks first.
 
     Args:
@@ -48,9 +48,30 @@ def check(
         resolve.check(reference, field)
     for stage in stages:
         _check_length(job, stage)
-    Storage(job.spec.storage).check_writable()
     _check_inputs(job, stages)
+    check_storage(job.spec.storage)
     return list(_warnings(job, stages, machine))
+
+
+def check_storage(uri: str) -> None:
+    """Refuse storage that cannot be written; a folder that trying made is removed again.
+
+    Raises:
+        StorageError: Saying what stands in the way.
+    """
+    storage = Storage(uri)
+    folder = storage.local
+    made = [p for p in (folder, *folder.parents) if not p.exists()] if folder else []
+    try:
+        storage.check_writable()
+    except NotFoundError as error:  # a folder that cannot be made, such as below /proc
+        raise StorageError(
+            f"spec.storage: {uri} cannot be written: {error.message}", "choose another storage"
+        ) from None
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # another run may have put something there
+                path.rmdir()
 
 
 def _check_batches(job: AstroJob, stage: Stage) -> None:
@@ -161,7 +182,9 @@ def _check_inputs(job: AstroJob, stages: Iterable[Stage]) -> None:
             seen.add(path)
 
 
-def _sources(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[str, Source, str]]:
+def _sources(
+    job: AstroJob, stages: Iterable[Stage]
+) -> Iterator[tuple[str, Source, Literal["text", "chat"]]]:
     for stage in stages:
         where, body = graph.path_of(job, stage), stage.body
         if isinstance(body, PrepareSpec):

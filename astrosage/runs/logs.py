@@ -45,6 +45,7 @@ def logging_to(storage: Storage, name: str) -> Iterator[logging.Logger]:
         handlers[-1].setFormatter(logging.Formatter(_FORMAT))
     logger = logging.getLogger("astrosage")
     logger.setLevel(logging.INFO)
+    _enable("astrosage")
     for handler in handlers:
         root.addHandler(handler)
     try:
@@ -53,3 +54,10 @@ def logging_to(storage: Storage, name: str) -> Iterator[logging.Logger]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+
+
+def _enable(prefix: str) -> None:
+    """Undo what ``logging.config.dictConfig``, which Ray Train uses, does to existing loggers."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(prefix) and isinstance(logger, logging.Logger):
+            logger.disabled = False

@@ -43,5 +43,6 @@ class KeyRing:
             )
         found = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
         # All are compared, in constant time each, so that timing tells nothing of any of them.
-        if not any([hmac.compare_digest(found, known) for known in self._hashes]):
+        matches = [hmac.compare_digest(found, known) for known in self._hashes]
+        if not any(matches):
             raise ApiError(401, "unknown API key", code="invalid_api_key")

@@ -26,6 +26,14 @@ class Limits:
     max_body_bytes: int = 4 << 20
 
 
+@dataclass(frozen=True)
+class Fields:
+    """Names of a request's fields, for messages: the prompt and the length of the answer."""
+
+    prompt: str
+    length: str = "max_tokens"
+
+
 class Ticket:
     """Leave to run some sequences, given back once."""
 
@@ -88,17 +96,17 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def answer_length(
-    asked: int | None, default: int, prompt: int, context: int, limits: Limits, param: str
+    asked: int | None, *, default: int, prompt: int, context: int, limits: Limits, fields: Fields
 ) -> int:
     """How many tokens a sequence may generate.
 
     Args:
-        asked: The request's ``max_tokens``, if any.
+        asked: The tokens the request asks for, if it says.
         default: What to take otherwise, as far as the context allows.
         prompt: Tokens in the prompt.
         context: The model's context length.
         limits: The server's limits.
-        param: The field that holds the prompt.
+        fields: Where the request says so.
 
     Raises:
         ApiError: 400 naming the field that is too large.
@@ -106,17 +114,17 @@ def answer_length(
     if asked is not None and asked > limits.max_tokens:
         raise ApiError(
             400,
-            f"max_tokens: {asked} is over this server's limit of {limits.max_tokens}",
-            param="max_tokens",
+            f"{fields.length}: {asked} is over this server's limit of {limits.max_tokens}",
+            param=fields.length,
             code="max_tokens_too_large",
         )
     room = context - prompt
-    if (asked or 0) > room or (asked is None and room < 1):
+    if room < (1 if asked is None else asked):
         raise ApiError(
             400,
-            f"{param}: {prompt} tokens and {asked or 1} new ones are more than the model's "
-            f"context of {context}",
-            param=param,
+            f"{fields.prompt}: {prompt} tokens and {asked or 'at least 1'} new ones are more than "
+            f"the model's context of {context}",
+            param=fields.prompt,
             code="context_length_exceeded",
         )
     return min(default, room) if asked is None else asked

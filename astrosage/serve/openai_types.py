@@ -86,7 +86,7 @@ class GenerateBody(_Strict):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1)] | None = None
-    stop: Annotated[list[str], BeforeValidator(_stops)] = []  # noqa: RUF012 (pydantic copies it)
+    stop: Annotated[list[str], BeforeValidator(_stops)] = []
     seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

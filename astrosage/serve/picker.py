@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 from typing import Any
 
 import torch
@@ -27,23 +26,22 @@ from astrosage.serve.sampling import choose, scores
 Item = tuple[int, TokenScore | None] | EngineError
 
 
-class Draws:
-    """One running sequence: its parameters, its random numbers and where its tokens go.
+class RunningSequence:
+    """One running sequence: its parameters, its noise and where its tokens go.
 
     Args:
         request: What was asked for.
+        device: Where the model runs.
         loop: The event loop that reads :attr:`queue`.
     """
 
-    def __init__(self, request: GenerationRequest, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, request: GenerationRequest, device: torch.device, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.request = request
         self.queue: asyncio.Queue[Item] = asyncio.Queue()
         self._loop = loop
-        self._random = random.Random(request.seed)
-
-    def uniform(self) -> float:
-        """The next number in [0, 1)."""
-        return self._random.getrandbits(32) / 2**32
+        self.generator = torch.Generator(device).manual_seed(request.seed)
 
     def put(self, item: Item) -> None:
         """Hand an item to the reader, from any thread."""
@@ -61,7 +59,7 @@ class TokenPicker(ContinuousBatchingLogitsProcessor):  # type: ignore[misc]
     supported_kwargs: dict[str, type] = {}  # noqa: RUF012 (the base class has it so)
     ignored_kwargs = ()
 
-    def __init__(self, running: dict[str, Draws]) -> None:
+    def __init__(self, running: dict[str, RunningSequence]) -> None:
         self._running = running
         self._order: list[str] = []
 
@@ -76,26 +74,26 @@ class TokenPicker(ContinuousBatchingLogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, logits: Tensor, tensor_arg: Tensor) -> Tensor:
         """Logits [N, V] with one possible token a row; rows beyond the batch are padding."""
-        rows, draws = [], []
+        rows, sequences = [], []
         for row, request_id in enumerate(self._order):
             if (sequence := self._running.get(request_id)) is not None:
                 rows.append(row)
-                draws.append(sequence)
-        if draws:
-            logits = self._pick(logits, rows, draws)
+                sequences.append(sequence)
+        if sequences:
+            logits = self._pick(logits, rows, sequences)
         return logits
 
-    def _pick(self, logits: Tensor, rows: list[int], draws: list[Draws]) -> Tensor:
+    def _pick(self, logits: Tensor, rows: list[int], sequences: list[RunningSequence]) -> Tensor:
         device = logits.device
         live = logits[rows]
         tokens = choose(
             live,
-            torch.tensor([d.request.temperature for d in draws], device=device),
-            torch.tensor([d.request.top_p for d in draws], device=device),
-            torch.tensor([d.uniform() for d in draws], dtype=torch.float64, device=device),
+            torch.tensor([s.request.temperature for s in sequences], device=device),
+            torch.tensor([s.request.top_p for s in sequences], device=device),
+            [s.generator for s in sequences],
         )
         ids: list[int] = tokens.tolist()
-        for i, (sequence, token_id) in enumerate(zip(draws, ids, strict=True)):
+        for i, (sequence, token_id) in enumerate(zip(sequences, ids, strict=True)):
             top = sequence.request.top_logprobs
             score = None if top is None else scores(live[i : i + 1], [token_id], top)[0]
             sequence.put((token_id, score))
@@ -113,7 +111,7 @@ class FailureRouter(OutputRouter):  # type: ignore[misc]
         running: The sequences by request id; shared with the engine.
     """
 
-    def __init__(self, running: dict[str, Draws]) -> None:
+    def __init__(self, running: dict[str, RunningSequence]) -> None:
         super().__init__()
         self._running = running
 

@@ -1,4 +1,4 @@
-"""Choosing next tokens for rows that each have their own parameters and random number."""
+"""Choosing next tokens for rows that each have their own parameters and noise."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ _GREEDY_BELOW = 1e-4
 _IMPOSSIBLE = -9999.0
 
 
-def choose(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) -> Tensor:
+def choose(
+    logits: Tensor, temperature: Tensor, top_p: Tensor, generators: Sequence[torch.Generator]
+) -> Tensor:
     """One token for each row.
 
-    Sampling inverts the cumulative distribution in token order, so one uniform number decides a
-    row: other rows never change its draw, and small rounding differences rarely do.
+    Sampling adds noise to the logits and takes the best (the Gumbel-max trick). Rows have their
+    own noise, so neighbours never change a draw, and rounding differences between batches, which
+    are small against the noise, rarely do; inverting a cumulative distribution would sum them up.
 
     Args:
         logits: [N, V].
         temperature: [N]; zero is greedy.
         top_p: [N], nucleus mass (Holtzman et al. 2020, arXiv:1904.09751).
-        uniform: [N], in [0, 1).
+        generators: N sources of noise, on the logits' device; greedy rows leave theirs alone.
 
     Returns:
         Token ids [N].
@@ -35,13 +38,11 @@ def choose(logits: Tensor, temperature: Tensor, top_p: Tensor, uniform: Tensor) 
     rows = (temperature >= _GREEDY_BELOW).nonzero().flatten()
     if len(rows):
         scaled = logits[rows] - logits[rows].amax(-1, keepdim=True)
-        probabilities = (scaled / temperature[rows, None]).softmax(-1)
+        logprobs = (scaled / temperature[rows, None]).log_softmax(-1)
         if bool((top_p[rows] < 1).any()):
-            probabilities = _nucleus(probabilities, top_p[rows, None])
-        cumulative = probabilities.double().cumsum(-1)
-        target = uniform[rows, None].double() * cumulative[:, -1:]
-        drawn = torch.searchsorted(cumulative, target, right=True).flatten()
-        tokens[rows] = drawn.clamp_max(logits.shape[-1] - 1)
+            logprobs = _nucleus(logprobs, top_p[rows, None])
+        waits = torch.stack([_exponential(logprobs[0], generators[i]) for i in rows.tolist()])
+        tokens[rows] = (logprobs - waits.log()).argmax(-1)
     return tokens
 
 
@@ -64,12 +65,18 @@ def scores(logits: Tensor, token_ids: Sequence[int], top: int) -> list[TokenScor
     return [TokenScore(t, p, a) for t, p, a in zip(token_ids, own, tops, strict=True)]
 
 
-def _nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
-    """[N, V] with everything outside the smallest set of mass ``top_p`` ([N, 1]) at zero."""
-    ordered, order = probabilities.sort(stable=True, dim=-1, descending=True)
-    keep = ordered.cumsum(-1) - ordered < top_p
-    keep[:, 0] = True
-    return torch.zeros_like(probabilities).scatter_(-1, order, ordered * keep)
+def _nucleus(logprobs: Tensor, top_p: Tensor) -> Tensor:
+    """[N, V] with everything outside the smallest set of mass ``top_p`` ([N, 1]) at -inf."""
+    ordered, order = logprobs.sort(stable=True, dim=-1, descending=True)
+    mass = ordered.exp()
+    outside = mass.cumsum(-1) - mass >= top_p
+    outside[:, 0] = False
+    return logprobs.scatter(-1, order, ordered.masked_fill(outside, -torch.inf))
+
+
+def _exponential(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Exponential noise; minus its logarithm is Gumbel noise. Never zero, which has none."""
+    return torch.empty_like(like).exponential_(generator=generator).clamp_min(1e-30)
 
 
 def _finite(values: Tensor) -> Any:

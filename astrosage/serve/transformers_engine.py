@@ -16,7 +16,7 @@ from astrosage.errors import CapacityError, DataError
 from astrosage.models.resolve import check_directory
 from astrosage.serve.assembly import Assembler
 from astrosage.serve.engine import EngineError, GenerationRequest, TokenEvent, TokenScore
-from astrosage.serve.picker import Draws, FailureRouter, TokenPicker
+from astrosage.serve.picker import FailureRouter, RunningSequence, TokenPicker
 from astrosage.serve.sampling import scores
 from astrosage.serve.tokens import Tokens
 
@@ -41,7 +41,7 @@ class TransformersEngine:
         self.context_length = int(model.config.get_text_config().max_position_embeddings)
         self._model = model
         self._ids = itertools.count()
-        self._running: dict[str, Draws] = {}
+        self._running: dict[str, RunningSequence] = {}
         self._closed = False
         self._scorer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score")
         self._manager = _start_manager(model, self._running, self.context_length, max_concurrent)
@@ -89,7 +89,7 @@ class TransformersEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[TokenEvent, None]:
         """Events until one has a finish reason; closing the iterator frees the slot."""
         self.check()
-        sequence = Draws(request, asyncio.get_running_loop())
+        sequence = RunningSequence(request, self._model.device, asyncio.get_running_loop())
         assembler = Assembler(request, self.tokens.decode, self.tokens.end_ids)
         request_id = f"sequence-{next(self._ids)}"
         self._running[request_id] = sequence
@@ -159,7 +159,7 @@ class TransformersEngine:
 
 
 def _start_manager(
-    model: Any, running: dict[str, Draws], context_length: int, max_concurrent: int
+    model: Any, running: dict[str, RunningSequence], context_length: int, max_concurrent: int
 ) -> Any:
     from transformers import ContinuousBatchingConfig, GenerationConfig, LogitsProcessorList
     from transformers.generation.continuous_batching.cb_logits_processors import (

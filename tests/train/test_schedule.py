@@ -24,7 +24,8 @@ def test_rises_then_never_rises_again_and_stays_in_bounds(
     top = rates.index(max(rates))
     assert all(a <= b for a, b in zip(rates[:top], rates[1 : top + 1], strict=True))
     assert all(a >= b - 1e-12 for a, b in zip(rates[top:], rates[top + 1 :], strict=False))
-    assert 0 <= min(rates) and max(rates) <= 1e-3 * (1 + 1e-9)
+    assert min(rates) >= 0
+    assert max(rates) <= 1e-3 * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])

@@ -5,8 +5,6 @@ Nothing heavy is imported until a command runs: `--help` must answer at once.
 
 from __future__ import annotations
 
-import sys
-
 from astroctl.cli.group import RootGroup
 
 cli = RootGroup()
@@ -14,4 +12,4 @@ cli = RootGroup()
 
 def main() -> None:
     """Run the command line and exit with the error family's code."""
-    sys.exit(cli.main(prog_name="astroctl"))
+    cli.main(prog_name="astroctl")

@@ -7,19 +7,13 @@ from typing import Any
 
 import click
 
-from astroctl.cli.group import debug_option
+from astroctl.cli.group import debug_option, write_example
 
 
 def _show_variables(command: click.Command) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             parameter.show_envvar = True
-
-
-def _write_example(example: str, formatter: click.HelpFormatter) -> None:
-    with formatter.section("Example"):
-        for line in example.strip().splitlines():
-            formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
 
 
 class Command(click.Command):
@@ -38,7 +32,7 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example."""
-        _write_example(self.example, formatter)
+        write_example(self.example, formatter)
 
 
 class Group(click.Group):
@@ -53,7 +47,7 @@ class Group(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example."""
-        _write_example(self.example, formatter)
+        write_example(self.example, formatter)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -49,7 +50,7 @@ class LiveLine:
         """Show a state: at once on a terminal; elsewhere when the stage changes, or every 10 s."""
         line = progress_line(state) + (f" ({state.note})" if state.note else "")
         if self._terminal:
-            width = click.get_terminal_size()[0] if hasattr(click, "get_terminal_size") else 100
+            width = shutil.get_terminal_size().columns
             click.echo(f"\r\x1b[2K{line[: width - 1]}", nl=False, err=True)
             self._shown = line
             return

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -35,10 +35,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "Print the shell completion script."),
 }
 
-EPILOG = """\b
-Example:
-  astroctl init job.yaml
-  astroctl submit train -f job.yaml --follow
+EXAMPLE = """
+astroctl init job.yaml
+astroctl submit train -f job.yaml --follow
 """
 
 
@@ -65,6 +64,13 @@ def debug_option() -> click.Option:
     )
 
 
+def write_example(example: str, formatter: click.HelpFormatter) -> None:
+    """The last section of every help text."""
+    with formatter.section("Example"):
+        for line in example.strip().splitlines():
+            formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+
+
 class RootGroup(click.Group):
     """``astroctl``: its commands are modules that are imported when called."""
 
@@ -72,7 +78,6 @@ class RootGroup(click.Group):
         super().__init__(
             name="astroctl",
             help="From a base model and a corpus to a specialised, served and scored model.",
-            epilog=EPILOG,
             params=[
                 debug_option(),
                 click.Option(
@@ -109,6 +114,10 @@ class RootGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        write_example(EXAMPLE, formatter)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -121,7 +130,7 @@ class RootGroup(click.Group):
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
-    ) -> int:
+    ) -> NoReturn:
         """Run, turning every failure into its exit code."""
         Settings.debug = False
         extra["standalone_mode"] = False
@@ -129,13 +138,7 @@ class RootGroup(click.Group):
             code = super().main(args=args, prog_name=prog_name or "astroctl", **extra)
         except Exception as error:
             code = report(error)
-        except KeyboardInterrupt:
-            code = report(Interrupted("interrupted"))
-        if isinstance(code, int) and not isinstance(code, bool):
-            if extra.get("exit", True) and code:
-                sys.exit(code)
-            return code
-        return 0
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -69,9 +69,7 @@ def submit(job: AstroJob, stages: Sequence[Stage], target: JobsTarget) -> tuple[
         raise
 
 
-def submit_only(
-    job: AstroJob, stage: Stage, target: JobsTarget
-) -> tuple[Record, list[str]]:
+def submit_only(job: AstroJob, stage: Stage, target: JobsTarget) -> tuple[Record, list[str]]:
     """Run one stage, whose inputs must be finished: in its run if that exists, else in a new one.
 
     Raises:
@@ -132,9 +130,7 @@ def go_on(record: Record, target: JobsTarget) -> tuple[Record, list[str]]:
         target.abandon()
         raise
     written = int(directory.progress().get("attempt") or 0)
-    record = dataclasses.replace(
-        record, target=target.name, attempt=max(record.attempt, written)
-    )
+    record = dataclasses.replace(record, target=target.name, attempt=max(record.attempt, written))
     return _start(record, target), warnings
 
 
@@ -175,4 +171,3 @@ def unfinished(record: Record) -> list[str]:
     directory = RunDirectory(record.uri)
     job = directory.job()
     return [n for n in record.stages if directory.finished(job.stage(n)) is None]
-

@@ -60,9 +60,7 @@ def _rank(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def tail(
-    record: Record, source: Callable[[], Mapping[str, str]], follow: bool
-) -> Iterator[str]:
+def tail(record: Record, source: Callable[[], Mapping[str, str]], follow: bool) -> Iterator[str]:
     """Pieces of text as they come, with a header where the file changes.
 
     Args:

@@ -1,12 +1,13 @@
 """The Ray head that astroctl runs on this machine: started, recognised, ended.
 
 What listens where: with ``--node-ip-address=127.0.0.1`` alone, ``ray start`` puts the machine's
-outward address in its place and several of its ports listen on all interfaces. Ray leaves the
-loopback address as it is when clusters are switched off (``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0``,
-its default on macOS and Windows, where it avoids firewall questions); then the GCS, raylet, workers,
-agents, metrics and dashboard of 2.60 all listen on 127.0.0.1 only. Gloo is told to use the loopback
-interface too. What still listens on all interfaces, while a training runs, is the rendezvous store
-of ``torch.distributed``.
+outward address in its place, and several of its ports listen on all interfaces. Ray leaves the
+loopback address as it is when multi-node clusters are switched off
+(``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0``, its default on macOS and Windows, where it avoids firewall
+questions); then the GCS, raylet, workers, agents, metrics and dashboard of 2.60 all listen on
+127.0.0.1 only. Gloo is told to use the loopback interface too. Two things still listen on all
+interfaces while they run: the rendezvous store of ``torch.distributed`` during a training, and the
+gRPC port of each Serve replica, which wants the token.
 
 Every request to the dashboard and every RPC needs the token, which is made anew for each head and
 lies in a file of mode 0600. Ray reads it from there: it is in no argument and no variable.
@@ -14,6 +15,7 @@ lies in a file of mode 0600. Ray reads it from there: it is in no argument and n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -38,8 +40,12 @@ _MARKER = "ASTROCTL_CLUSTER"
 _OBJECT_STORE_BYTES = 512 * 2**20
 _BOOT_SECONDS = 90.0
 _PROBE_SECONDS = 5.0
-_STOP_SECONDS = 10.0
+# For a driver to write down that it was stopped. Some of Ray's processes ignore SIGTERM; they
+# keep nothing, so waiting longer for them gains nothing.
+_STOP_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+# A process object that is dropped complains that its process still runs; this one is meant to.
+_children: list[subprocess.Popen[bytes]] = []
 # Where caches are is taken along when it differs from what the head was started with.
 CARRIED = ("ASTROSAGE_CACHE", "XDG_CACHE_HOME", "HF_HOME", "HF_ENDPOINT")
 
@@ -130,20 +136,23 @@ def begin(dashboard_port: int | None = None) -> bool:
     """
     with locked("cluster"):
         head = read()
-        if head is not None and head.lives:
-            if time.time() - head.began < _BOOT_SECONDS or head.answers():
-                _check_port(head, dashboard_port)
-                return False
+        if head is not None and head.lives and (_is_young(head) or head.answers()):
+            _check_port(head, dashboard_port)
+            return False
         if head is not None:
             _clear(head)
         _spawn(dashboard_port)
         return True
 
 
+def _is_young(head: Head) -> bool:
+    return time.time() - head.began < _BOOT_SECONDS
+
+
 def _check_port(head: Head, wanted: int | None) -> None:
     if wanted not in (None, head.dashboard_port):
         raise ConflictError(
-            f"the local cluster runs with its dashboard on port {head.dashboard_port}, not {wanted}",
+            f"the local cluster has its dashboard on port {head.dashboard_port}, not {wanted}",
             "leave the port out, or end that cluster with `astroctl down`",
         )
 
@@ -176,6 +185,7 @@ def _spawn(dashboard_port: int | None) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children.append(process)
     head = Head(
         pid=process.pid,
         started=processes.started(process.pid) or "",
@@ -218,6 +228,8 @@ def _environment(marker: str) -> dict[str, str]:
     return {
         "GLOO_SOCKET_IFNAME": loopback,
         **os.environ,
+        # A job's `python` is the one that the cluster runs with.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path()),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -275,10 +287,19 @@ def stop() -> bool:
         return lived
 
 
+def inodes(head: Head) -> set[str]:
+    """Sockets of all its processes, as the kernel numbers them."""
+    return processes.sockets(processes.family(head.pid, f"{_MARKER}={head.marker}"))
+
+
 def _clear(head: Head) -> None:
     # Its pid may have been given to another process since; then only the mark tells who is ours.
     leader = head.pid if head.lives else -1
     processes.end(processes.family(leader, f"{_MARKER}={head.marker}"), _STOP_SECONDS)
+    for child in [c for c in _children if c.pid == head.pid]:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_PROBE_SECONDS)
+        _children.remove(child)
     shutil.rmtree(head.temp_dir, ignore_errors=True)
     token_path().unlink(missing_ok=True)
     (home() / _FILE).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import httpx
 
 from astrosage.errors import ClusterError
 
+_CONNECT_SECONDS = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,25 +46,37 @@ class Http:
 
     def __init__(self, address: str, token: str | None = None, timeout: float = 30.0) -> None:
         self.address = address.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._timeout = timeout
+
+    def _client(self, timeout: float) -> httpx.Client:
+        return httpx.Client(
             base_url=self.address,
-            headers=headers,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+            headers=self._headers,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
             # Reading the certificate store takes longer than a request on loopback.
             verify=self.address.startswith("https"),
             trust_env=not is_loopback(self.address),
         )
 
-    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def request(
+        self, method: str, path: str, *, timeout: float | None = None, **options: Any
+    ) -> httpx.Response:
         """Send a request.
+
+        Args:
+            method: HTTP method.
+            path: From the root.
+            timeout: Seconds to wait, if not the client's.
+            options: As httpx's, such as ``json`` and ``content``.
 
         Raises:
             ClusterError: If the cluster cannot be reached.
             Refused: If it answers with an error.
         """
         try:
-            answer = self._client.request(method, path, **options)
+            with self._client(timeout or self._timeout) as client:
+                answer = client.request(method, path, **options)
         except httpx.TimeoutException:
             raise ClusterError(
                 f"Ray at {self.address} does not answer {method} {path} in time",

@@ -44,6 +44,10 @@ class JobsTarget(ABC):
     def check(self, job: AstroJob) -> None:  # noqa: B027
         """Every job can run."""
 
+    def code(self) -> str | None:
+        """URI of the code package that the cluster needs; None where it has the code."""
+        return None
+
     def runtime_env(self, submission: Submission) -> dict[str, Any]:
         """Ray's runtime environment for a job."""
         variables = {"RAY_JOB_STOP_WAIT_TIME_S": _STOP_SECONDS, **submission.environment}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Collection
 from pathlib import Path
+
+from astroctl.targets.processes import sockets
 
 _LISTEN = "0A"
 
@@ -39,13 +40,11 @@ def holder(port: int) -> str:
     """``name (pid)`` of the process that listens on a port, where it can be told; else empty."""
     inodes = {inode for _, found, inode in listening() if found == port}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            for descriptor in (process / "fd").iterdir():
-                target = os.readlink(descriptor)
-                if target.startswith("socket:[") and target[8:-1] in inodes:
-                    return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:
-            continue
+        if inodes & sockets([int(process.name)]):
+            try:
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+            except OSError:
+                continue
     return ""
 
 

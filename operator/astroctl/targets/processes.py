@@ -76,6 +76,20 @@ def _bears(pid: int, marker: str) -> bool:
         return False
 
 
+def sockets(pids: Iterable[int]) -> set[str]:
+    """Inode numbers of the sockets that processes hold (Linux)."""
+    found = set()
+    for pid in pids:
+        try:
+            for descriptor in (_PROC / str(pid) / "fd").iterdir():
+                target = os.readlink(descriptor)
+                if target.startswith("socket:["):
+                    found.add(target[8:-1])
+        except OSError:
+            continue
+    return found
+
+
 def end(pids: Iterable[int], seconds: float) -> None:
     """Ask processes to end, and after ``seconds`` end them."""
     known = {pid: since for pid in pids if (since := started(pid))}

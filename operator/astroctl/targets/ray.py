@@ -66,12 +66,16 @@ class RayTarget(JobsTarget):
             )
         self.api().version()
 
-    def runtime_env(self, submission: Submission) -> dict[str, Any]:
+    def code(self) -> str:
         """The code of this installation, uploaded unless the cluster has it."""
         name, data = package.build()
         if not self.api().has_package(name):
             self.api().upload_package(name, data)
-        return {**super().runtime_env(submission), "working_dir": f"gcs://{name}"}
+        return f"gcs://{name}"
+
+    def runtime_env(self, submission: Submission) -> dict[str, Any]:
+        """The code, next to the variables."""
+        return {**super().runtime_env(submission), "working_dir": self.code()}
 
 
 def token() -> str | None:

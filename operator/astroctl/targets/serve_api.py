@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from astroctl.targets.http import Http, Refused
@@ -10,6 +11,7 @@ from astrosage.errors import ClusterError
 _PATH = "/api/serve/applications/"
 # The first request makes the dashboard connect to the cluster and start the Serve controller.
 _TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.2
 
 
 class ServeApi:
@@ -49,23 +51,31 @@ class ServeApi:
         self._put([*others, application], host, port)
 
     def remove(self, name: str) -> bool:
-        """Take one application down; the last one takes Serve with it."""
+        """Take one application down; the last one takes Serve with it.
+
+        Returns once it is gone, which takes as long as its last requests; False if there was none.
+        """
         details = self.details()
         if name not in (details.get("applications") or {}):
             return False
         others = self._configs_without(name)
         if not others:
             self._http.request("DELETE", _PATH, timeout=_TIMEOUT_SECONDS)
-            return True
-        options = details.get("http_options") or {}
-        self._put(others, options["host"], options["port"])
+        else:
+            options = details.get("http_options") or {}
+            self._put(others, options["host"], options["port"])
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while name in self.applications() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
         return True
 
     def _configs_without(self, name: str) -> list[dict[str, Any]]:
         return [
             details["deployed_app_config"]
             for other, details in self.applications().items()
-            if other != name and details.get("deployed_app_config")
+            if other != name
+            and details.get("deployed_app_config")
+            and details.get("status") != "DELETING"
         ]
 
     def _put(self, applications: list[dict[str, Any]], host: str, port: int) -> None:

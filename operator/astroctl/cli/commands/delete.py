@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from astroctl.cli.command import command as make
@@ -25,10 +27,9 @@ def command(name: str, namespace: str, storage: str | None, yes: bool, output: s
     record = find(name, namespace, storage)
     if not yes:
         click.confirm(f"Remove the run {record.key} and all of {record.uri}?", abort=True, err=True)
-    try:
+    # Where the directory is gone, what is left is the registry's record.
+    with contextlib.suppress(NotFoundError):
         stop(record, timeout=60.0)
-    except NotFoundError:
-        pass  # the directory is gone; what is left is the registry's record
     if record.submission_id:
         target_of(record).forget(record.submission_id)
     RunDirectory(record.uri).delete()

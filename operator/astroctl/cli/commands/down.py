@@ -14,9 +14,11 @@ def command(output: str) -> None:
 
     Runs that were going are interrupted and can be resumed; their directories stay.
     """
+    from astroctl.serving.deploy import forget_local
     from astroctl.targets import head
 
     stopped = head.stop()
+    forget_local()
     emit(
         output,
         {"stopped": stopped},

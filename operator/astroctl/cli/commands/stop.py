@@ -14,9 +14,7 @@ from astroctl.cli.output import emit, say
 @run_options
 @click.option("--timeout", default=60.0, help="Seconds to wait for the driver to end.")
 @output_option
-def command(
-    name: str, namespace: str, storage: str | None, timeout: float, output: str
-) -> None:
+def command(name: str, namespace: str, storage: str | None, timeout: float, output: str) -> None:
     """Stop a run. Its finished stages and checkpoints stay; `resume` goes on from there."""
     from astroctl.runs.find import find
     from astroctl.runs.stopping import stop

@@ -21,7 +21,9 @@ _submit_options: Decorator = all_of(
     set_option,
     target_options,
     click.option("--follow", is_flag=True, help="Show progress until the run is over."),
-    click.option("--dry-run", is_flag=True, help="Print the job and what would run; start nothing."),
+    click.option(
+        "--dry-run", is_flag=True, help="Print the job and what would run; start nothing."
+    ),
     output_option,
 )
 
@@ -34,7 +36,7 @@ _submit_options: Decorator = all_of(
 )
 @_submit_options
 @click.pass_context
-def command(context: click.Context, **options: Any) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """Start a run: every stage of the file, or those of a subcommand."""
     if context.invoked_subcommand is None:
         _run(context, None, None, None, options)
@@ -56,7 +58,7 @@ def command(context: click.Context, **options: Any) -> None:
     help="Run this one; its inputs must be finished in the run of that name.",
 )
 @click.pass_context
-def train(context: click.Context, until: str | None, only: str | None, **options: Any) -> None:
+def train(context: click.Context, /, until: str | None, only: str | None, **options: Any) -> None:
     """Train the file's models, with all that this needs and all that scores them."""
     if until and only:
         raise click.UsageError("give --until or --only, not both", context)
@@ -66,7 +68,7 @@ def train(context: click.Context, until: str | None, only: str | None, **options
 @command.command("prepare", cls=Command, example="astroctl submit prepare -f job.yaml --follow")
 @_submit_options
 @click.pass_context
-def prepare(context: click.Context, **options: Any) -> None:
+def prepare(context: click.Context, /, **options: Any) -> None:
     """Make the token shards of the file's prepare stages."""
     _run(context, "prepare", None, None, options)
 
@@ -74,7 +76,7 @@ def prepare(context: click.Context, **options: Any) -> None:
 @command.command("bench", cls=Command, example="astroctl submit bench -f job.yaml --follow")
 @_submit_options
 @click.pass_context
-def bench(context: click.Context, **options: Any) -> None:
+def bench(context: click.Context, /, **options: Any) -> None:
     """Score what the file's bench stages score, with all that this needs."""
     _run(context, "bench", None, None, options)
 

@@ -36,6 +36,8 @@ def command(file: str, overrides: tuple[str, ...], output: str, **options: Any) 
     emit(
         output,
         data,
-        lambda: f"{file}: run {job.key} is valid; stages in order: "
-        + ", ".join(f"{s.name} ({s.kind})" for s in stages),
+        lambda: (
+            f"{file}: run {job.key} is valid; stages in order: "
+            + ", ".join(f"{s.name} ({s.kind})" for s in stages)
+        ),
     )

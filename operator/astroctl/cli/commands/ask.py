@@ -1,0 +1,91 @@
+"""``astroctl ask``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from astroctl.cli.command import command as make
+
+
+@make("ask", 'astroctl ask "Why do Cepheids pulsate?" --reasoning on')
+@click.argument("question")
+@click.option("--model", help="Which served model  [default: the one served last]")
+@click.option("--url", help="Another endpoint's base URL, ending in /v1.")
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File with the bearer token.",
+)
+@click.option("--system", help="System message.")
+@click.option(
+    "--reasoning",
+    type=click.Choice(["on", "off"]),
+    help="Ask for a reasoning trace, or for none, in the system message.",
+)
+@click.option("--max-tokens", type=click.IntRange(1), default=256, help="Tokens of the answer.")
+@click.option("--temperature", type=click.FloatRange(0.0, 2.0), default=0.0, help="Randomness.")
+@click.option("--seed", type=int, help="Seed of sampling.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="The form."
+)
+def command(question: str, output: str, **options: Any) -> None:
+    """Ask a served model and print the answer as it comes. A QUESTION of `-` is read from input."""
+    from astroctl.cli.output import emit
+    from astroctl.serving.chat import stream
+
+    if question == "-":
+        question = sys.stdin.read()
+    url, key, model = _endpoint(options)
+    request: dict[str, Any] = {
+        "model": model,
+        "messages": [*_system(options), {"role": "user", "content": question}],
+        "max_tokens": options["max_tokens"],
+        "temperature": options["temperature"],
+    }
+    if options["seed"] is not None:
+        request["seed"] = options["seed"]
+    pieces = stream(url, key, request)
+    if output == "json":
+        emit("json", {"model": model, "url": url, "answer": "".join(pieces)}, str)
+        return
+    for piece in pieces:
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+def _endpoint(options: dict[str, Any]) -> tuple[str, str | None, str]:
+    """URL, key and model name: from the options, else of the model served last."""
+    from astroctl.serving.deploy import known
+    from astrosage.errors import NotFoundError
+
+    key_file: Path | None = options["key_file"]
+    if options["url"]:
+        if not options["model"]:
+            raise click.UsageError("--url needs --model NAME, the model's name there")
+        url, model = options["url"], options["model"]
+    else:
+        served = known(options["model"])
+        url, model, key_file = served.url, served.name, key_file or Path(served.key_file)
+    if key_file is None:
+        return url, None, model
+    try:
+        return url, key_file.read_text(encoding="utf-8").strip(), model
+    except OSError as error:
+        raise NotFoundError(
+            f"the key file {key_file} cannot be read: {error.strerror}",
+            "serve the model again, or give another with --key-file",
+        ) from None
+
+
+def _system(options: dict[str, Any]) -> list[dict[str, str]]:
+    """The system message; the training data switch reasoning by its first line."""
+    parts = []
+    if options["reasoning"]:
+        parts.append(f"Reasoning: {options['reasoning']}")
+    if options["system"]:
+        parts.append(options["system"])
+    return [{"role": "system", "content": "\n".join(parts)}] if parts else []

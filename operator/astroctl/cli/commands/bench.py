@@ -1,0 +1,108 @@
+"""``astroctl bench``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from astroctl.cli.command import command as make
+from astroctl.cli.options import complete_runs, output_option, target_from, target_options
+
+
+@make(
+    "bench",
+    "astroctl bench astro-mini --questions quiz.jsonl --baseline smollm2-135m\n"
+    "astroctl bench --url http://127.0.0.1:8000/v1 --model astro-mini --api-key-env KEY "
+    "--questions quiz.jsonl",
+)
+@click.argument("subject", metavar="[MODEL]", required=False, shell_complete=complete_runs)
+@click.option("--url", help="Score this OpenAI-compatible endpoint (base URL ending in /v1).")
+@click.option("--model", help="The model's name at --url.")
+@click.option("--api-key-env", metavar="NAME", help="Variable that holds the endpoint's key.")
+@click.option(
+    "--questions",
+    multiple=True,
+    required=True,
+    type=click.Path(dir_okay=False),
+    help="JSONL file of questions; may be repeated.",
+)
+@click.option("--baseline", help="Model to compare with, question by question.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    type=click.Choice(["likelihood", "generation"]),
+    help="How to score  [default: both; generation for --url]",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many questions.")
+@click.option("--heldout", multiple=True, help="Text files for perplexity; may be repeated.")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Tokens of a generated answer.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Workers.")
+@click.option("--name", help="The run's name  [default: bench-MODEL-TIME]")
+@click.option("--storage", default="./runs", help="Where the run directory goes.")
+@click.option("-n", "--namespace", default="default", help="The run's namespace.")
+@target_options
+@click.option("--follow/--no-follow", default=True, help="Show progress and the scores.")
+@output_option
+def command(**options: Any) -> None:
+    """Score a model or an endpoint on multiple-choice questions.
+
+    MODEL is a directory, an alias, a hub id, or a run, whose newest model is meant.
+    """
+    from astroctl.cli.submitting import start
+    from astrosage.spec import load
+
+    target = target_from(options)
+    job = load.with_absolute_paths(load.parse(_job(options), source="bench"), Path.cwd())
+    start(job, job.spec.stages, target, options)
+
+
+def _job(options: dict[str, Any]) -> dict[str, Any]:
+    """The run file that these options mean."""
+    from astroctl.serving.models import find_model
+
+    bench: dict[str, Any] = {
+        "questions": [
+            {"path": path} | ({"limit": options["limit"]} if options["limit"] else {})
+            for path in options["questions"]
+        ],
+        "heldout": [{"path": path} for path in options["heldout"]],
+    }
+    if options["url"]:
+        if options["subject"] or not options["model"]:
+            raise click.UsageError("--url takes the model's name there from --model, and no MODEL")
+        bench["endpoint"] = {"url": options["url"], "model": options["model"]}
+        if options["api_key_env"]:
+            bench["endpoint"]["apiKeyEnv"] = options["api_key_env"]
+        base, label = options["baseline"] or "smollm2-135m", options["model"]
+    elif options["subject"]:
+        base, label = find_model(options["subject"], options["namespace"])
+        bench["model"] = base
+    else:
+        raise click.UsageError("name a MODEL, or give --url and --model")
+    if options["baseline"]:
+        bench["baseline"] = find_model(options["baseline"], options["namespace"])[0]
+    if options["methods"]:
+        bench["methods"] = list(options["methods"])
+    if options["max_new_tokens"]:
+        bench["generation"] = {"maxNewTokens": options["max_new_tokens"]}
+    return {
+        "metadata": {
+            "name": options["name"] or _name(label),
+            "namespace": options["namespace"],
+        },
+        "spec": {
+            "model": base,
+            "storage": options["storage"],
+            "stages": [{"name": "score", "bench": bench}],
+            "cluster": {"workers": options["workers"]},
+        },
+    }
+
+
+def _name(label: str) -> str:
+    short = "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")[:16].strip("-")
+    return f"bench-{short}-{time.strftime('%m%d-%H%M%S')}"

@@ -1,0 +1,63 @@
+"""``astroctl report``."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from astroctl.cli.command import command as make
+from astroctl.cli.options import run_argument, run_options
+
+
+@make("report", "astroctl report astro-mini --open")
+@run_argument(required=False)
+@run_options
+@click.option(
+    "--output",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it here  [default: into the run directory]",
+)
+@click.option("--open", "show", is_flag=True, help="Open it in a browser.")
+def command(
+    name: str | None, namespace: str, storage: str | None, file: Path | None, show: bool
+) -> None:
+    """Write a run's report, one HTML file, from its run directory; prints its path."""
+    from astroctl.runs.find import find
+    from astrosage.errors import StorageError
+    from astrosage.report.build import build_report
+    from astrosage.runs.directory import RunDirectory
+
+    directory = RunDirectory(find(name, namespace, storage).uri)
+    page = build_report(directory)
+    if file is None:
+        path = _into(directory, page)
+    else:
+        try:
+            file.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(
+                f"{file} cannot be written: {error.strerror}", "name another file"
+            ) from None
+        path = str(file.absolute())
+    click.echo(path)
+    if show:
+        webbrowser.open(path if "://" in path else f"file://{path}")
+
+
+def _into(directory: object, page: str) -> str:
+    """Store the page with the last bench; a run without one keeps it at its top."""
+    from astrosage.runs.directory import RunDirectory
+
+    assert isinstance(directory, RunDirectory)
+    scored = [
+        s
+        for s in directory.job().spec.stages
+        if s.kind == "bench" and directory.finished(s) is not None
+    ]
+    storage = directory.stage(scored[-1].name).storage if scored else directory.storage
+    name = "bench/report.html" if scored else "report.html"
+    storage.write_bytes(name, page.encode())
+    return storage.path(name)
