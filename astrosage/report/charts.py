@@ -191,7 +191,8 @@ def _figure(
         aria_labelledby=f"{name}-title {name}-desc",
     )
     keys = join(
-        tag("span", tag("i", class_=f"key {style}"), label) for label, style in dict.fromkeys(legend)
+        tag("span", tag("i", class_=f"key {style}"), label)
+        for label, style in dict.fromkeys(legend)
     )
     caption = tag("figcaption", tag("strong", title), tag("span", keys, class_="legend"))
     return tag("figure", caption, svg)

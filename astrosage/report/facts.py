@@ -84,7 +84,12 @@ class RunFacts:
 
     @property
     def phase(self) -> str:
-        """The run's phase; ``not started`` before the first report."""
+        """The run's phase; ``not started`` before the first report.
+
+        A run whose stages are all finished has succeeded, even while its last stage writes this.
+        """
+        if self.stages and all(s.phase == "finished" for s in self.stages):
+            return "succeeded"
         return str(self.progress.get("phase") or "not started")
 
     def of_kind(self, kind: str) -> list[StageFacts]:
@@ -126,7 +131,9 @@ def _stage(
 ) -> StageFacts:
     directory = run.stage(stage.name)
     manifest = directory.manifest(ARTEFACTS[stage.kind]) or {}
-    summary, records = _bench(directory, fresh.get(stage.name)) if stage.kind == "bench" else ({}, [])
+    summary, records = (
+        _bench(directory, fresh.get(stage.name)) if stage.kind == "bench" else ({}, [])
+    )
     finished = bool(manifest) or stage.name in fresh
     phase = "finished" if finished else str(progress.get("phase") or "not run")
     return StageFacts(
@@ -155,5 +162,3 @@ def problem(facts: RunFacts) -> Mapping[str, Any]:
     """What ended the run, if something did."""
     error = facts.progress.get("error")
     return error if isinstance(error, dict) else {}
-
-

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-NONE = "–"
+NONE = "\u2013"
 _THIN = "\u202f"  # narrow no-break space, between a number and its unit
 
 

@@ -54,13 +54,14 @@ def scores(logits: Tensor, token_ids: Sequence[int], top: int) -> list[TokenScor
         token_ids: N tokens, one a row.
         top: How many of the likeliest tokens to report.
     """
-    logprobs = logits.float().log_softmax(-1)
+    logits = logits.float()
+    total = logits.logsumexp(-1, keepdim=True)
     index = torch.tensor(list(token_ids), device=logits.device)
-    own = _finite(logprobs.gather(-1, index[:, None]).flatten())
-    best, best_ids = logprobs.topk(min(top, logits.shape[-1]), dim=-1)
+    own = _finite((logits.gather(-1, index[:, None]) - total).flatten())
+    best, best_ids = logits.topk(min(top, logits.shape[-1]), dim=-1)
     tops = [
         tuple(zip(ids, values, strict=True))
-        for ids, values in zip(best_ids.tolist(), _finite(best), strict=True)
+        for ids, values in zip(best_ids.tolist(), _finite(best - total), strict=True)
     ]
     return [TokenScore(t, p, a) for t, p, a in zip(token_ids, own, tops, strict=True)]
 

@@ -119,8 +119,10 @@ class EventStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._ticket.release()
-            await self._events.aclose()
+            try:
+                await self._events.aclose()
+            finally:
+                self._ticket.release()
 
 
 async def _until_failure(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:

@@ -21,7 +21,8 @@ from astrosage.serve.sampling import scores
 from astrosage.serve.tokens import Tokens
 
 _PAGE = 32  # tokens a cache page: small, so that a short prompt wastes little
-_CPU_CACHE_BYTES = 2 << 30
+# Zeroed at the start, so it is resident from then on; a full cache puts off the newest sequences.
+_CPU_CACHE_BYTES = 512 << 20
 # Tokens a step: a long prompt is read in pieces of this size, between which others go on.
 _STEP_TOKENS = {"cpu": 256, "cuda": 2048}
 _STOP_SECONDS = 10.0

@@ -19,7 +19,8 @@ def ask(client: openai.OpenAI, **parameters: Any) -> Any:
 
 
 def joined(chunks: Any, index: int = 0) -> tuple[str, str | None, list[Any]]:
-    text, reason, logprobs = "", None, []
+    text, reason = "", None
+    logprobs: list[Any] = []
     for chunk in chunks:
         for choice in chunk.choices:
             if choice.index == index:

@@ -155,9 +155,8 @@ def test_scores_and_answers_share_the_model(engine: TransformersEngine) -> None:
     ids = engine.tokens.encode(PROMPTS[1])
 
     async def both() -> tuple[list[Answer], list[list[TokenScore]]]:
-        scoring = [engine.score(ids, 1) for _ in range(10)]
-        found, *scored = await asyncio.gather(collect(engine, [asked]), *scoring)
-        return found, scored
+        scoring = asyncio.gather(*(engine.score(ids, 1) for _ in range(10)))
+        return await collect(engine, [asked]), await scoring
 
     expected = answers(engine, asked), [asyncio.run(engine.score(ids, 1))] * 10
     assert asyncio.run(both()) == expected

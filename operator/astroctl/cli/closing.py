@@ -12,7 +12,7 @@ from astrosage.runs.directory import RunDirectory
 
 _METHODS = {
     "likelihood": "likelihood",
-    "likelihood_normalized": "likelihood, per token",
+    "likelihood_normalized": "likelihood, per character",
     "generation": "generated answer",
 }
 

@@ -86,6 +86,11 @@ class Head:
         """Whether its leading process is there."""
         return processes.started(self.pid) == self.started
 
+    @property
+    def is_young(self) -> bool:
+        """Whether it may still be starting."""
+        return time.time() - self.began < _BOOT_SECONDS
+
     def api(self, timeout: float = 30.0) -> JobsApi:
         """Its Jobs API."""
         return JobsApi(Http(self.address, token_path().read_text().strip(), timeout))
@@ -136,17 +141,13 @@ def begin(dashboard_port: int | None = None) -> bool:
     """
     with locked("cluster"):
         head = read()
-        if head is not None and head.lives and (_is_young(head) or head.answers()):
+        if head is not None and head.lives and (head.is_young or head.answers()):
             _check_port(head, dashboard_port)
             return False
         if head is not None:
             _clear(head)
         _spawn(dashboard_port)
         return True
-
-
-def _is_young(head: Head) -> bool:
-    return time.time() - head.began < _BOOT_SECONDS
 
 
 def _check_port(head: Head, wanted: int | None) -> None:

@@ -44,8 +44,9 @@ class LocalTarget(JobsTarget):
             head.stop()
 
     def api(self) -> JobsApi:
-        """The head's API, once it answers."""
-        return head.wait().api()
+        """The head's API; that of a head that may still be starting once it answers."""
+        found = head.running()
+        return found.api() if found and not found.is_young else head.wait().api()
 
     def check(self, job: AstroJob) -> None:
         """Note the variables that the job's endpoints take their keys from.

@@ -1,0 +1,123 @@
+"""The data card of each prepare stage: what came in, what was left out, what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from astrosage.report.facts import StageFacts
+from astrosage.report.text import Html, count, join, percent, table, tag
+from astrosage.spec.stages import PrepareSpec
+
+_COUNTS = {
+    "records": "Records read",
+    "kept": "Records kept",
+    "empty": "Empty",
+    "duplicates": "Duplicates dropped",
+    "heldOutDuplicates": "Equal to held-out records, dropped",
+    "contaminatedRecords": "Wholly contaminated, dropped",
+    "notSampled": "Left out by weight",
+    "overLongDropped": "Too long, dropped",
+    "overLongCut": "Too long, cut",
+}
+
+
+def section(stage: StageFacts) -> Html:
+    """A prepare stage's data card."""
+    title = tag("h3", f"Stage {stage.name}")
+    if not stage.manifest:
+        return join([title, tag("p", f"No shards yet ({stage.phase}).", class_="soft")])
+    report = stage.manifest.get("report") or {}
+    return join(
+        [
+            title,
+            _contamination(stage, report),
+            _splits(stage, report),
+            _losses(report),
+            _shares(report),
+        ]
+    )
+
+
+def _contamination(stage: StageFacts, report: Mapping[str, Any]) -> Html:
+    body = stage.stage.body
+    assert isinstance(body, PrepareSpec)
+    if not body.decontaminate.enabled:
+        text = "Decontamination was switched off: scores on questions that stand in this data say "
+        return tag("p", tag("strong", text + "nothing."))
+    hits = report.get("contaminationHits")
+    if hits is None:
+        return Html("")
+    rule = f"{body.decontaminate.ngram} words in a row shared with a question"
+    if not hits:
+        return tag("p", f"No contamination found ({rule}).")
+    return tag(
+        "p",
+        f"{count(hits)} questions were found in the data ({rule}): "
+        f"{count(report.get('contaminatedParagraphs'))} paragraphs with "
+        f"{count(report.get('contaminatedWords'))} words were removed from "
+        f"{count(report.get('documentsWithContamination'))} documents.",
+    )
+
+
+def _splits(stage: StageFacts, report: Mapping[str, Any]) -> Html:
+    padding = report.get("padding") or {}
+    rows = [
+        (
+            name,
+            count(split.get("documents")),
+            count(split.get("tokens")),
+            count(split.get("learnedTokens")),
+            count(split.get("sequences")),
+            percent(padding.get(name)),
+        )
+        for name, split in (stage.manifest.get("splits") or {}).items()
+    ]
+    if not rows:
+        return Html("")
+    length = count(stage.manifest.get("sequenceLength"))
+    return table(
+        f"Tokens, packed into sequences of {length}",
+        ("Split", "Documents", "Tokens", "Learnt tokens", "Sequences", "Padding"),
+        rows,
+        numeric=(1, 2, 3, 4, 5),
+    )
+
+
+def _losses(report: Mapping[str, Any]) -> Html:
+    kept = ("records", "kept", "duplicates")
+    rows = [
+        join([tag("dt", label), tag("dd", count(report[name]))])
+        for name, label in _COUNTS.items()
+        if report.get(name) or (name in kept and name in report)
+    ]
+    return tag("dl", *rows) if rows else Html("")
+
+
+def _shares(report: Mapping[str, Any]) -> Html:
+    rows = []
+    for share in report.get("shares") or []:
+        tokens = [share.get(k) for k in ("trainTokens", "validationTokens", "tokens")]
+        known = [t for t in tokens if isinstance(t, int)]
+        rows.append(
+            (
+                tag(
+                    "code",
+                    str(share.get("path", "")).rsplit("/", 1)[-1],
+                    title=str(share.get("path")),
+                ),
+                share.get("role") or share.get("split"),
+                share.get("license") or "not stated",
+                f"{share.get('weight', 1):g}",
+                count(share.get("records")),
+                count(sum(known)) if known else None,
+            )
+        )
+    if not rows:
+        return Html("")
+    return table(
+        "Sources",
+        ("Files", "Used for", "Licence", "Weight", "Records", "Tokens"),
+        rows,
+        numeric=(3, 4, 5),
+    )
