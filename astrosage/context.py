@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from astrosage.models.resolve import ensure_local
+from astrosage.models.fetch import ensure_local
 from astrosage.runs.directory import RunDirectory, StageDirectory
 from astrosage.runs.metrics import MetricsWriter
 from astrosage.spec.job import AstroJob

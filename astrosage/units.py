@@ -31,12 +31,12 @@ def format_bytes(value: float) -> str:
 
 
 def format_seconds(value: float) -> str:
-    """A duration for people: ``45s``, ``3m 20s``, ``2h 05m``."""
+    """A duration for people: ``45s``, ``3m20s``, ``2h05m``."""
     seconds = max(0, round(value))
     if seconds < 60:
         return f"{seconds}s"
     minutes, seconds = divmod(seconds, 60)
     if minutes < 60:
-        return f"{minutes}m {seconds:02d}s"
+        return f"{minutes}m{seconds:02d}s"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes:02d}m"
+    return f"{hours}h{minutes:02d}m"

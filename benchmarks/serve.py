@@ -26,7 +26,7 @@ import torch
 import uvicorn
 from transformers import AutoModelForCausalLM
 
-from astrosage.models.resolve import ensure_local
+from astrosage.models.fetch import ensure_local
 from astrosage.serve.app import create_app
 from astrosage.serve.limits import Limits
 from astrosage.serve.service import Service

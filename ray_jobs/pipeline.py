@@ -19,9 +19,10 @@ import time
 from types import FrameType
 from typing import Any
 
+from astrosage import lineage
 from astrosage.context import StageContext
 from astrosage.errors import AstroError, Interrupted, NotFoundError, to_dict
-from astrosage.runs import lineage, manifest
+from astrosage.runs import manifest
 from astrosage.runs.directory import RunDirectory
 from astrosage.runs.logs import logging_to
 from astrosage.spec import graph

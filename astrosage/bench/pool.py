@@ -47,7 +47,7 @@ class Worker:
         """What the worker ran on and how much memory it took at most."""
         import torch
 
-        from astrosage.runs import lineage
+        from astrosage import lineage
 
         cuda = torch.cuda.is_available()
         return {

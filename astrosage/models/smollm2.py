@@ -100,6 +100,6 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from astrosage.models.resolve import ensure_local
+    from astrosage.models.fetch import ensure_local
 
     print(ensure_local("smollm2-135m"))

@@ -56,13 +56,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
-
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS |= {f"{letter}i": 1024 ** (i + 1) for i, letter in enumerate("KMGT")}
-
-
-def bytes_of(quantity: str) -> int:
-    """Bytes of a Kubernetes quantity such as ``6Gi`` or ``500M``."""
-    number = quantity.rstrip("KMGTi")
-    return int(float(number) * _UNITS[quantity[len(number) :]])

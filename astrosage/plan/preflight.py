@@ -11,7 +11,7 @@ from typing import Literal
 
 from astrosage.errors import CapacityError, NotFoundError, SpecError, StorageError
 from astrosage.models import resolve
-from astrosage.plan.machine import Machine, bytes_of
+from astrosage.plan.machine import Machine
 from astrosage.runs.storage import Storage
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob, Elastic
@@ -23,6 +23,7 @@ from astrosage.spec.stages import (
     Stage,
     TrainSpec,
 )
+from astrosage.units import parse_bytes
 
 
 def check(job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None) -> list[str]:
@@ -124,7 +125,7 @@ def _check_resources(job: AstroJob, machine: Machine) -> None:
                 if fits
                 else f"lower spec.cluster.resourcesPerWorker.{name}, or use another target",
             )
-    memory = bytes_of(each.memory) if each.memory else 0
+    memory = parse_bytes(each.memory) if each.memory else 0
     if need * memory > machine.memory:
         raise CapacityError(
             f"spec.cluster.resourcesPerWorker.memory: {need} workers x {each.memory} exceed this "

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from astrosage.errors import SpecError
-from astrosage.models.resolve import ensure_local
+from astrosage.models.fetch import ensure_local
 from astrosage.serve.auth import KeyRing
 from astrosage.serve.limits import Limits
 from astrosage.serve.service import Service

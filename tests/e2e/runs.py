@@ -16,7 +16,7 @@ from astrosage.runs.directory import RunDirectory
 from astrosage.spec.job import AstroJob
 from astrosage.spec.load import parse
 
-WORDS = "star planet galaxy orbit light mass dust gas wave core field disc ring moon comet".split()
+WORDS = ("star", "planet", "galaxy", "orbit", "light", "mass", "dust", "gas", "wave", "core")
 
 
 def write_texts(folder: Path, documents: int = 40) -> None:
@@ -76,8 +76,10 @@ class Driver:
         environment["RAY_OVERRIDE_RESOURCES"] = f'{{"CPU": {cpus}}}'
         environment.pop("RAY_ADDRESS")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ray_jobs.pipeline", run.uri, "--stages", "corpus,cpt"]
-            + ["--attempt", str(attempt)],
+            [
+                *(sys.executable, "-m", "ray_jobs.pipeline", run.uri),
+                *("--stages", "corpus,cpt", "--attempt", str(attempt)),
+            ],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

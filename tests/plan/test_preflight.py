@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from astrosage.errors import AstroError, CapacityError, DataError, NotFoundError, SpecError
 from astrosage.plan import preflight
-from astrosage.plan.machine import Machine, bytes_of
+from astrosage.plan.machine import Machine
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
 from astrosage.spec.load import parse
@@ -225,13 +225,6 @@ def test_truncated_gzip(tmp_path: Path, tiny_model: Path) -> None:
 def test_missing_file(tmp_path: Path, tiny_model: Path) -> None:
     job = make(tmp_path, tiny_model, chat={"sources": [{"path": f"{tmp_path}/none.jsonl"}]})
     refused(job, NotFoundError, "spec.stages[2].prepare.sources[0]", "none.jsonl")
-
-
-def test_quantities() -> None:
-    assert bytes_of("6Gi") == 6 * 2**30
-    assert bytes_of("1.5G") == 1_500_000_000
-    assert bytes_of("512Mi") == 512 * 2**20
-    assert bytes_of("1000") == 1000
 
 
 def test_this_machine_has_something() -> None:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +24,8 @@ def test_rises_then_never_rises_again_and_stays_in_bounds(
     s = spec(schedule=schedule, warmupRatio=warmup, minLearningRateRatio=floor, learningRate=1e-3)
     rates = [learning_rate(s, step, total) for step in range(total)]
     top = rates.index(max(rates))
-    assert all(a <= b for a, b in zip(rates[:top], rates[1 : top + 1], strict=True))
-    assert all(a >= b - 1e-12 for a, b in zip(rates[top:], rates[top + 1 :], strict=False))
+    assert all(a <= b for a, b in pairwise(rates[: top + 1]))
+    assert all(a >= b - 1e-12 for a, b in pairwise(rates[top:]))
     assert min(rates) >= 0
     assert max(rates) <= 1e-3 * (1 + 1e-9)
 

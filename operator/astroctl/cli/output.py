@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from astrosage.units import format_bytes, format_seconds
+
 
 def emit(output: str, data: Any, text: Callable[[], str]) -> None:
     """Print data in the wanted form.
@@ -48,26 +50,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def duration(seconds: float | None) -> str:
     """Seconds as ``45s``, ``3m12s``, ``2h05m``."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return "-" if seconds is None else format_seconds(seconds)
 
 
 def size(count: float | None) -> str:
     """Bytes as ``1.5 GiB``."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
+    return "-" if count is None else format_bytes(count)
 
 
 def ago(seconds: float) -> str:

@@ -61,7 +61,7 @@ def _model_or_stage(job: AstroJob, ref: graph.Reference, run: RunDirectory) -> d
 
 def model_identity(reference: str) -> dict[str, Any]:
     """Digest of a model's files and its licence if known."""
-    from astrosage.models.resolve import ensure_local
+    from astrosage.models.fetch import ensure_local
 
     folder = ensure_local(reference)
     try:
