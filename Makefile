@@ -22,15 +22,20 @@ model: setup  ## The base model, fetched and converted once
 	$(BIN)/python -W ignore -m astrosage.models.smollm2
 
 quickstart: model  ## The whole path on this machine: data, training, score, report
-	$(BIN)/astroctl delete quickstart --yes --if-exists
-	$(BIN)/astroctl submit train -f examples/quickstart.yaml --follow
+	@if $(BIN)/astroctl status quickstart >/dev/null 2>&1; then \
+		$(BIN)/astroctl resume quickstart --follow && $(BIN)/astroctl report quickstart; \
+	else \
+		$(BIN)/astroctl submit train -f examples/quickstart.yaml --follow; \
+	fi
 
 quickstart-smoke: model  ## The same in under three minutes, for CI: too short to learn much
-	$(BIN)/astroctl delete smoke --yes --if-exists
+	@$(BIN)/astroctl delete smoke --yes >/dev/null 2>&1 || true
 	$(BIN)/astroctl submit train -f examples/quickstart.yaml --follow \
 		--set metadata.name=smoke \
 		--set spec.stages.cpt.train.epochs=null --set spec.stages.cpt.train.maxSteps=2 \
+		--set spec.stages.cpt.train.globalBatchSize=4 \
 		--set spec.stages.sft.train.epochs=null --set spec.stages.sft.train.maxSteps=2 \
+		--set spec.stages.sft.train.globalBatchSize=4 \
 		--set spec.stages.score.bench.questions.0.limit=24
 
 check: setup  ## Lint, format, types, import contracts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
@@ -80,7 +81,11 @@ class Monitor:
             for entry in self._stages:
                 if entry["phase"] == "running":
                     entry["phase"] = "stopped" if phase == "stopped" else "failed"
-        self._write(force=True)
+        try:
+            self._write(force=True)
+        except StorageError as trouble:
+            # The run's own error is told all the same; `status` sees the heartbeat end.
+            print(f"progress.json: {trouble.message}", file=sys.stderr, flush=True)
 
     def _entry(self, name: str) -> dict[str, Any]:
         return next(e for e in self._stages if e["name"] == name)

@@ -17,9 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from astrosage.errors import TrainingError
+from astrosage.errors import StorageError, TrainingError
 from astrosage.runs import manifest
+from astrosage.runs.storage import os_reason
 from astrosage.train.engine import all_sum
+from astrosage.units import format_bytes
 
 TAG = "engine"
 _STATE = "state.json"
@@ -40,14 +42,11 @@ def save(engine: Any, state: dict[str, Any], rank: int, storage: Any) -> None:
     import ray.train
 
     folder = _incoming(storage, rank)
-    # Only rank 0 writes `latest`, which nothing here reads: the tag is fixed.
-    engine.save_checkpoint(
-        str(folder), tag=TAG, client_state={"astrosage": state}, save_latest=False
-    )
-    for helper in folder.glob("*.py"):  # DeepSpeed adds copies of its conversion scripts
-        helper.unlink()
-    if rank == 0:
-        (folder / _STATE).write_text(json.dumps(state))
+    try:
+        _write(engine, folder, state, rank)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer knows no OSError
+        shutil.rmtree(folder, ignore_errors=True)  # gives back the space it took
+        raise _explained(error, folder) from error
     ray.train.report(
         {"step": state["step"]},
         checkpoint=ray.train.Checkpoint.from_directory(str(folder)),
@@ -55,6 +54,29 @@ def save(engine: Any, state: dict[str, Any], rank: int, storage: Any) -> None:
         checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
         checkpoint_upload_fn=_deliver(storage, rank),
         delete_local_checkpoint_after_upload=False,
+    )
+
+
+def _write(engine: Any, folder: Path, state: dict[str, Any], rank: int) -> None:
+    # `latest` is not wanted: the tag is fixed.
+    engine.save_checkpoint(
+        str(folder), tag=TAG, client_state={"astrosage": state}, save_latest=False
+    )
+    for helper in folder.glob("*.py"):  # DeepSpeed adds copies of its conversion scripts
+        helper.unlink()
+    if rank == 0:
+        (folder / _STATE).write_text(json.dumps(state))
+
+
+def _explained(error: Exception, folder: Path) -> Exception:
+    """What a failed write means for people; other errors as they are."""
+    if isinstance(error, RuntimeError) and "write" not in str(error):
+        return error
+    free = format_bytes(shutil.disk_usage(folder.parent).free)
+    reason = os_reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+    return StorageError(
+        f"a checkpoint cannot be written to {folder.parent}: {reason} ({free} free there)",
+        "free space there, then `astroctl resume`; the checkpoints before this one are kept",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,8 +205,6 @@ def test_nan_loss_stops_at_once_and_says_where(
 
 def poison(run: Path, folder: Path, model: Path) -> None:
     """Give the run a base model with a NaN in one weight."""
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     bad = folder / "poisoned"
@@ -215,3 +215,38 @@ def poison(run: Path, folder: Path, model: Path) -> None:
     save_file(tensors, bad / "model.safetensors", metadata={"format": "pt"})
     job = (run / "job.yaml").read_text()
     (run / "job.yaml").write_text(job.replace(str(model), str(bad)))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MiB; only root may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_disk_during_a_checkpoint(
+    small_disk: Path, tiny_model: Path, reference: RunDirectory, drivers: list[Driver]
+) -> None:
+    _, run = make_job(small_disk, tiny_model, "full")
+    drivers.append(Driver(run))
+    drivers[-1].until_step(12)
+    ballast = small_disk / "ballast"
+    free = shutil.disk_usage(small_disk).free
+    ballast.write_bytes(bytes(max(0, free - 600_000)))  # less than a rank's part of a checkpoint
+    code, output = drivers[-1].wait()
+    assert code == 5, output[-3000:]
+    error = run.progress()["error"]
+    assert error["type"] == "StorageError"
+    assert "checkpoint" in error["message"]
+    assert "free space" in error["hint"]
+    folder = Path(run.uri) / "stages/cpt/checkpoints"
+    assert not list(folder.glob(".incoming-*/*/*.pt")), "half a checkpoint is left"
+    ballast.unlink()
+    drivers.append(Driver(run, attempt=2))
+    drivers[-1].succeed()
+    assert_same_end(run, reference)
