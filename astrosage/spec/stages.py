@@ -207,11 +207,29 @@ class MergeSpec(SpecModel):
             raise PydanticCustomError(
                 "base_needed", "method `{method}` needs `base`", {"method": self.method}
             )
+        if self.method == "linear" and self.base is not None:
+            raise PydanticCustomError(
+                "no_base", "method `linear` has no `base`; list it under `models` with its weight"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_that_work(self) -> MergeSpec:
         if self.method == "slerp" and len(self.models) != 1:
             raise PydanticCustomError(
                 "slerp_models",
                 "slerp joins `base` and exactly one model, found {n}",
                 {"n": len(self.models)},
+            )
+        if self.method == "slerp" and not 0 <= self.models[0].weight <= 1:
+            raise PydanticCustomError(
+                "slerp_weight",
+                "slerp's weight says how far from `base` to go, 0 to 1; found {w}",
+                {"w": self.models[0].weight},
+            )
+        if self.method == "linear" and self.normalize and sum(m.weight for m in self.models) == 0:
+            raise PydanticCustomError(
+                "weights", "the weights sum to 0 and cannot be normalized; set `normalize: false`"
             )
         return self
 

@@ -1,0 +1,120 @@
+"""The reference page and the JSON Schema, made from the models so that they cannot drift.
+
+``python -m astrosage.spec.reference`` prints the page; ``--write`` writes both into ``docs/``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from astrosage.spec.job import AstroJob
+
+_BOUNDS = {
+    "minimum": "≥ {}",
+    "maximum": "≤ {}",
+    "exclusiveMinimum": "> {}",
+    "exclusiveMaximum": "< {}",
+    "minItems": "at least {} items",
+    "maxLength": "at most {} characters",
+    "pattern": "matches `{}`",
+}
+_HEADER = """# Run file reference
+
+Made from the schema by `make docs`; do not edit. Names are camelCase; fields that are not listed
+are refused. `astroctl config schema` prints the JSON Schema, which is also in
+[astrojob.schema.json](astrojob.schema.json) for editors.
+"""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a run file."""
+    return AstroJob.model_json_schema(by_alias=True)
+
+
+def page() -> str:
+    """The reference page in Markdown: a section for each group of fields, in reading order."""
+    whole = schema()
+    definitions = {"AstroJob": whole, **whole["$defs"]}
+    sections = [_section(name, definitions[name]) for name in _order(definitions)]
+    return _HEADER + "\n" + "\n".join(sections)
+
+
+def _order(definitions: dict[str, Any]) -> list[str]:
+    """Groups as a reader meets them, depth first from the top."""
+    found: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in found:
+            return
+        found.append(name)
+        for field in definitions[name].get("properties", {}).values():
+            for reference in _references(field):
+                visit(reference)
+
+    visit("AstroJob")
+    return found
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else []
+        return own + [r for value in node.values() for r in _references(value)]
+    if isinstance(node, list):
+        return [r for value in node for r in _references(value)]
+    return []
+
+
+def _section(name: str, definition: dict[str, Any]) -> str:
+    lines = [f"## {name}", "", definition.get("description", "").replace("\n", " "), ""]
+    lines += ["| field | type | default | meaning |", "|---|---|---|---|"]
+    required = definition.get("required", [])
+    for field, value in definition.get("properties", {}).items():
+        default = "**required**" if field in required else _default(value)
+        meaning = " ".join(value.get("description", "").split())
+        cells = [f"`{field}`", _type(value), default, meaning]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _type(node: dict[str, Any]) -> str:
+    if "$ref" in node:
+        name = node["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in node:
+        return " or ".join(_type(n) for n in node["anyOf"] if n.get("type") != "null")
+    if "const" in node:
+        return f"`{node['const']}`"
+    if "enum" in node:
+        return ", ".join(f"`{v}`" for v in node["enum"])
+    kind = str(node.get("type", "any"))
+    if kind == "array":
+        kind = f"list of {_type(node['items'])}" if "items" in node else "list"
+    elif kind == "object":
+        kind = "map"
+    bounds = [text.format(node[key]) for key, text in _BOUNDS.items() if key in node]
+    return f"{kind} ({', '.join(bounds)})" if bounds else kind
+
+
+def _default(node: dict[str, Any]) -> str:
+    if node.get("default") is None:
+        return "-"
+    if isinstance(node["default"], dict):
+        return "its defaults"
+    return f"`{json.dumps(node['default'])}`"
+
+
+def main() -> None:
+    """Print the page, or write page and schema."""
+    if "--write" not in sys.argv[1:]:
+        print(page())
+        return
+    folder = Path("docs")
+    (folder / "reference.md").write_text(page())
+    (folder / "astrojob.schema.json").write_text(json.dumps(schema(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
