@@ -70,8 +70,8 @@ def _write(engine: Any, folder: Path, state: dict[str, Any], rank: int) -> None:
 
 def _explained(error: Exception, folder: Path) -> Exception:
     """What a failed write means for people; other errors as they are."""
-    if isinstance(error, RuntimeError) and "write" not in str(error):
-        return error
+    if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+        return error  # not from PyTorch's file writer
     free = format_bytes(shutil.disk_usage(folder.parent).free)
     reason = os_reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
     return StorageError(
