@@ -266,7 +266,7 @@ def test_models_are_served_side_by_side_and_asked(
     options = ("--port", port, "--cpus", 0.5, "-o", "json")
     first = json.loads(astroctl("serve", tiny_model, "--name", "first", *options).stdout)
     assert first["url"] == f"http://127.0.0.1:{port}/v1"
-    assert Path(first["key_file"]).stat().st_mode & 0o077 == 0
+    assert Path(first["keyFile"]).stat().st_mode & 0o077 == 0
     assert httpx.get(f"{first['url']}/models").status_code == 401
     second = json.loads(astroctl("serve", tiny_model, "--name", "second", *options).stdout)
     assert second["url"] == f"http://127.0.0.1:{port}/second/v1"
@@ -289,7 +289,7 @@ def test_models_are_served_side_by_side_and_asked(
     assert str(port) in elsewhere.stderr
 
     assert astroctl("serve", "--stop", "second").exit_code == 0
-    assert not Path(second["key_file"]).exists()
+    assert not Path(second["keyFile"]).exists()
     names = [s["name"] for s in json.loads(astroctl("serve", "--status", "-o", "json").stdout)]
     assert names == ["first"]
     assert astroctl("serve", "--stop", "second").exit_code == 3

@@ -134,8 +134,8 @@ def test_whole_path(cli: Cli) -> None:
 
     state = cli.data("status", "whole")
     assert state["phase"] == "succeeded"
-    assert [s["phase"] for s in state["stages"]] == ["finished"] * 5
-    assert state["costUSD"] > 0
+    assert [s["phase"] for s in state["progress"]["stages"]] == ["finished"] * 5
+    assert state["progress"]["costUSD"] > 0
     lineage = json.loads((run / "lineage.json").read_text())
     assert [a["stage"] for a in lineage["artefacts"]] == ["corpus", "chat", "cpt", "sft", "score"]
     assert all(i["digest"] for a in lineage["artefacts"] for i in a["inputs"])
@@ -153,7 +153,7 @@ def test_only_what_changed_is_run_again(cli: Cli) -> None:
     before = json.loads(summary.read_text())
     (summary.parent / "manifest.json").unlink()
     cli.run("resume", "whole", "--follow")
-    phases = {s["name"]: s["phase"] for s in cli.data("status", "whole")["stages"]}
+    phases = {s["name"]: s["phase"] for s in cli.data("status", "whole")["progress"]["stages"]}
     assert phases == {
         **dict.fromkeys(("corpus", "chat", "cpt", "sft"), "skipped"),
         "score": "finished",

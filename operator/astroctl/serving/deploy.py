@@ -44,8 +44,12 @@ class Served:
     address: str
 
     def to_dict(self) -> dict[str, str]:
-        """Plain data."""
+        """Plain data, as the state file keeps it."""
         return dataclasses.asdict(self)
+
+    def public(self) -> dict[str, str]:
+        """What a program that deployed it wants to know."""
+        return {"name": self.name, "model": self.model, "url": self.url, "keyFile": self.key_file}
 
     def describe(self) -> str:
         """For people, with an example to paste."""

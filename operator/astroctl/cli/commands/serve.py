@@ -86,4 +86,4 @@ def _deploy(target: Any, model: str, output: str, options: dict[str, Any]) -> No
         },
         timeout=options["timeout"],
     )
-    emit(output, served.to_dict(), served.describe)
+    emit(output, served.public(), served.describe)
