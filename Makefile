@@ -4,7 +4,7 @@ BIN := .venv/bin
 # What needs no GPU must not look for one, and two workers share two cores.
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup model quickstart quickstart-smoke check format test test-fast coverage docs lock clean
+.PHONY: help setup model quickstart quickstart-smoke check format test test-fast docs lock clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -48,14 +48,11 @@ format: setup  ## Mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup  ## The whole test suite, on real parts
-	$(BIN)/python -m pytest --durations=15
+test: setup  ## The whole test suite, on real parts, with coverage of the parent process
+	$(BIN)/python -m pytest --durations=15 --cov --cov-report=term:skip-covered
 
 test-fast: setup  ## Unit tests only
 	$(BIN)/python -m pytest -m "not api and not e2e"
-
-coverage: setup  ## The test suite with coverage, Ray workers included
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 docs: setup  ## Reference pages from the schema
 	$(BIN)/python -m astrosage.spec.reference --write
