@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from astrosage.units import format_bytes, format_seconds, parse_bytes
 
@@ -25,3 +27,9 @@ def test_durations(seconds: float, expected: str) -> None:
 )
 def test_sizes(count: float, expected: str) -> None:
     assert format_bytes(count) == expected
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["K", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"]))
+def test_a_unit_multiplies(number: int, unit: str) -> None:
+    base, power = (1024 if unit.endswith("i") else 1000), "KMGT".index(unit[0]) + 1
+    assert parse_bytes(f"{number}{unit}") == number * base**power

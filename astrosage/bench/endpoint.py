@@ -58,7 +58,7 @@ class EndpointScorer:
         self, client: httpx.AsyncClient, gate: asyncio.Semaphore, task: Task
     ) -> list[Any]:
         one = self._likelihood if task.work == "likelihood" else self._generation
-        questions = [self._inputs.questions[i] for i in task.items]
+        questions: list[Question] = self._inputs.of(task)
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(one(client, gate, q)) for q in questions]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from astrosage.bench.tasks import Inputs, Performer, Results, Task, threads_for
+from astrosage.bench.tasks import Inputs, Performer, Results, Role, Task, Work, threads_for
 from astrosage.context import StageContext
 from astrosage.errors import AstroError, CapacityError, ClusterError
 
@@ -29,19 +29,23 @@ class Worker:
 
     Args:
         context: Fields of the stage's context; models are found through it on each machine.
-        inputs: What is scored.
+        models: Reference of each role's model.
+        max_new_tokens: Tokens that a generated answer may have.
         threads: CPU threads.
     """
 
-    def __init__(self, context: dict[str, Any], inputs: Inputs, threads: int) -> None:
-        self._performer = Performer(inputs, StageContext(**context).model_path, threads)
+    def __init__(
+        self, context: dict[str, Any], models: dict[Role, str], max_new_tokens: int, threads: int
+    ) -> None:
+        find = StageContext(**context).model_path
+        self._performer = Performer(models, max_new_tokens, find, threads)
 
     def ready(self) -> None:
         """Answers once the worker has its resources."""
 
-    def perform(self, task: Task) -> list[Any]:
+    def perform(self, role: Role, work: Work, items: list[Any]) -> list[Any]:
         """Do one task."""
-        return self._performer.perform(task)
+        return self._performer.perform(role, work, items)
 
     def facts(self) -> dict[str, Any]:
         """What the worker ran on and how much memory it took at most."""
@@ -110,8 +114,9 @@ class Pool:
             max_task_retries=failures,
         )
         fields = dataclasses.asdict(self._context)
-        inputs = ray.put(self._inputs)
-        return [remote.remote(fields, inputs, threads_for(wanted.cpu)) for _ in range(count)]
+        models, tokens = self._inputs.models, self._inputs.max_new_tokens
+        threads = threads_for(wanted.cpu)
+        return [remote.remote(fields, models, tokens, threads) for _ in range(count)]
 
     def _dispatch(self, workers: list[Any], queue: deque[Task]) -> Results:
         import ray
@@ -132,7 +137,8 @@ class Pool:
                     yield task, ray.get(reference)
                 if queue:
                     task = queue.popleft()
-                    running[worker.perform.remote(task)] = (task, worker)
+                    items = self._inputs.of(task)
+                    running[worker.perform.remote(task.role, task.work, items)] = (task, worker)
             if not joined:
                 self._check_patience(time.monotonic() - began)
         if waiting:

@@ -7,7 +7,7 @@ batches and comes to the same scores.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +38,11 @@ class Inputs:
     questions: tuple[Question, ...]
     documents: tuple[str, ...] = ()
     max_new_tokens: int = 8
+
+    def of(self, task: Task) -> list[Any]:
+        """A task's own questions or documents."""
+        source = self.documents if task.work == "heldout" else self.questions
+        return [source[i] for i in task.items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +96,39 @@ class Performer:
     """Does tasks with model directories, one model in memory at a time.
 
     Args:
-        inputs: What is scored.
+        models: Reference of each role's model.
+        max_new_tokens: Tokens that a generated answer may have.
         find: From a model's reference to its directory on this machine.
         threads: CPU threads; None leaves the setting as it is.
     """
 
     def __init__(
-        self, inputs: Inputs, find: Callable[[str], Path], threads: int | None = None
+        self,
+        models: Mapping[Role, str],
+        max_new_tokens: int,
+        find: Callable[[str], Path],
+        threads: int | None = None,
     ) -> None:
-        self._inputs, self._find, self._threads = inputs, find, threads
+        self._models, self._max_new_tokens = models, max_new_tokens
+        self._find, self._threads = find, threads
         self._role: Role | None = None
         self._model: LanguageModel | None = None
         self._likelihood: LikelihoodScorer | None = None
 
-    def perform(self, task: Task) -> list[Any]:
-        """Results in the order of the task's items.
+    def perform(self, role: Role, work: Work, items: list[Any]) -> list[Any]:
+        """Results in the order of the items, which are questions or documents.
 
         Option log-probabilities for ``likelihood``, text for ``generation``,
         :class:`~astrosage.bench.perplexity.Likelihood` for ``heldout``.
         """
         from astrosage.bench import generation, perplexity
 
-        model, scorer = self._load(task.role)
-        if task.work == "heldout":
-            documents = [self._inputs.documents[i] for i in task.items]
-            return list(perplexity.likelihoods(model, documents, plain=not scorer.packs))
-        questions = [self._inputs.questions[i] for i in task.items]
-        if task.work == "likelihood":
-            return list(scorer.scores(questions))
-        return list(generation.answers(model, questions, self._inputs.max_new_tokens))
+        model, scorer = self._load(role)
+        if work == "heldout":
+            return list(perplexity.likelihoods(model, items, plain=not scorer.packs))
+        if work == "likelihood":
+            return list(scorer.scores(items))
+        return list(generation.answers(model, items, self._max_new_tokens))
 
     def _load(self, role: Role) -> tuple[LanguageModel, LikelihoodScorer]:
         if self._model is None or self._likelihood is None or self._role != role:
@@ -131,7 +140,7 @@ class Performer:
             if self._threads is not None:
                 torch.set_num_threads(self._threads)
             self._model = self._likelihood = None  # the earlier model goes before this one comes
-            self._model = LanguageModel(self._find(self._inputs.models[role]))
+            self._model = LanguageModel(self._find(self._models[role]))
             self._likelihood = LikelihoodScorer(self._model)
             self._role = role
         return self._model, self._likelihood
@@ -141,9 +150,9 @@ def perform_here(
     inputs: Inputs, todo: Iterable[Task], find: Callable[[str], Path] = Path
 ) -> Results:
     """Do all tasks in this process, without Ray."""
-    performer = Performer(inputs, find)
+    performer = Performer(inputs.models, inputs.max_new_tokens, find)
     for task in todo:
-        yield task, performer.perform(task)
+        yield task, performer.perform(task.role, task.work, inputs.of(task))
 
 
 def threads_for(cpu: float) -> int:

@@ -131,6 +131,9 @@ def interval_chart(
         x = f"{to_x(share):.1f}"
         parts.append(tag("line", x1=x, x2=x, y1="0", y2=f"{height - bottom}", class_="grid"))
         parts.append(_text(to_x(share), height - 8, f"{share:.0%}", "middle"))
+    if chance is not None:
+        x = f"{to_x(chance):.1f}"
+        parts.append(tag("line", x1=x, x2=x, y1="0", y2=f"{height - bottom}", class_="chance"))
     y = 0.0
     for group in groups:
         y += head
@@ -141,8 +144,6 @@ def interval_chart(
         y += 6
     legend = [(b.label, b.style) for b in groups[0].bars] if groups else []
     if chance is not None:
-        x = f"{to_x(chance):.1f}"
-        parts.append(tag("line", x1=x, x2=x, y1="0", y2=f"{height - bottom}", class_="chance"))
         legend.append(("guessing", "chance"))
     return _figure(name, title, description, parts, height, legend)
 

@@ -103,7 +103,7 @@ def _shares(report: Mapping[str, Any]) -> Html:
             (
                 tag(
                     "code",
-                    str(share.get("path", "")).rsplit("/", 1)[-1],
+                    "/".join(str(share.get("path", "")).rsplit("/", 2)[-2:]),
                     title=str(share.get("path")),
                 ),
                 share.get("role") or share.get("split"),

@@ -32,7 +32,7 @@ def cost(facts: RunFacts) -> Html:
             tag("span", s.phase, class_=f"phase {s.phase.replace(' ', '-')}"),
             duration(s.seconds),
             size(s.peak_memory),
-            moment(s.entry.get("startedAt")),
+            tag("time", moment(s.entry.get("startedAt"))),
         )
         for s in facts.stages
     ]

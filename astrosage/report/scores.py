@@ -37,31 +37,48 @@ SIGNIFICANT = 0.05
 def section(stage: StageFacts) -> Html:
     """All that a bench stage found."""
     summary = stage.summary
-    sets = list(enumerate(summary.get("sets") or []))
-    charts = tag("div", *(_chart(stage, i, s) for i, s in sets), class_="charts")
-    parts: list[Any] = [tag("h3", f"Stage {stage.name}"), _names(summary), charts, _methods(sets)]
-    for _, item in sets:
-        parts += [_score_table(item), *map(_paired, _tested(item)), _caveats(item), _topics(item)]
+    sets = summary.get("sets") or []
+    parts: list[Any] = [tag("h3", f"Stage {stage.name}"), _names(summary), _methods(sets)]
+    for i, item in enumerate(sets):
+        words = tag("div", *map(_paired, _tested(item)), _caveats(item))
+        parts.append(tag("div", _chart(stage, i, item), words, class_="charts"))
+        parts += [_score_table(item), _topics(item)]
     return join([*parts, _heldout(summary)])
 
 
-def headline(stage: StageFacts) -> Html | None:
-    """The main result of a bench stage in one sentence."""
-    for item in stage.summary.get("sets") or []:
-        method = str(item.get("headline"))
-        result = (item.get("methods") or {}).get(method) or {}
-        model, base = result.get("model"), result.get("baseline")
-        if not model:
-            continue
-        text = f"{with_interval(model)} on {item.get('name')} ({_lower(method)})"
-        if base:
-            paired = result.get("paired") or {}
-            text += (
-                f", against {with_interval(base)} for the baseline: {verdict(paired)} "
-                f"({probability(paired.get('p'))})"
-            )
-        return tag("p", tag("strong", "Accuracy "), text + ".", class_="headline")
-    return None
+def headline(stage: StageFacts) -> Html:
+    """The main results of a bench stage, a sentence each; empty where there are none."""
+    return join(
+        [*map(_accuracy_headline, (stage.summary.get("sets") or [])[:3]), _perplexity(stage)]
+    )
+
+
+def _accuracy_headline(item: Mapping[str, Any]) -> Html:
+    method = str(item.get("headline"))
+    result = (item.get("methods") or {}).get(method) or {}
+    model, base = result.get("model"), result.get("baseline")
+    if not model:
+        return Html("")
+    text = f"{with_interval(model)} on {item.get('name')} ({_lower(method)})"
+    if base:
+        paired = result.get("paired") or {}
+        text += (
+            f", against {with_interval(base)} for the baseline: {verdict(paired)} "
+            f"({probability(paired.get('p'))})"
+        )
+    return tag("p", tag("strong", "Accuracy "), text + ".", class_="headline")
+
+
+def _perplexity(stage: StageFacts) -> Html:
+    heldout = stage.summary.get("heldout") or {}
+    model, base = heldout.get("model"), heldout.get("baseline")
+    if not model:
+        return Html("")
+    text = number(model.get("perplexity"), 4)
+    if base:
+        text += f", against {number(base.get('perplexity'), 4)} for the baseline"
+    text += f", on {count(model.get('tokens'))} tokens of held-out text."
+    return tag("p", tag("strong", "Perplexity "), text, class_="headline")
 
 
 def with_interval(score: Mapping[str, Any]) -> str:
@@ -117,8 +134,8 @@ def _chance(records: Sequence[Mapping[str, Any]], name: Any) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-def _methods(sets: Sequence[tuple[int, Mapping[str, Any]]]) -> Html:
-    used = dict.fromkeys(m for _, s in sets for m in (s.get("methods") or {}))
+def _methods(sets: Sequence[Mapping[str, Any]]) -> Html:
+    used = dict.fromkeys(m for s in sets for m in (s.get("methods") or {}))
     lines = [
         tag("li", tag("strong", METHOD_NAMES[m]), f": {_EXPLAINED[m]}.")
         for m in used

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from astrosage.errors import NotFoundError
@@ -30,6 +31,8 @@ class AppendOnly:
         self._uploaded = 0.0
         if storage.local is not None:
             (storage.local / name).parent.mkdir(parents=True, exist_ok=True)
+            if _is_cut_short(storage.local / name):
+                self.write("\n")
         elif storage.exists(name):
             self._buffer = storage.read_bytes(name)
 
@@ -48,6 +51,15 @@ class AppendOnly:
         if self._storage.local is None and self._buffer:
             self._storage.write_bytes(self._name, self._buffer)
             self._uploaded = time.monotonic()
+
+
+def _is_cut_short(file: Path) -> bool:
+    """Whether a crash left a last line without its end, which the next one would be glued to."""
+    if not file.is_file() or file.stat().st_size == 0:
+        return False
+    with file.open("rb") as opened:
+        opened.seek(-1, 2)
+        return opened.read(1) != b"\n"
 
 
 class MetricsWriter:

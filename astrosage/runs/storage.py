@@ -170,7 +170,8 @@ class Storage:
 
         with tempfile.TemporaryDirectory(prefix="astrosage-") as temporary:
             folder = Path(temporary)
-            yield folder
+            with _filling(folder, str(folder)):
+                yield folder
             with _explained(self, "written", name):
                 files = sorted(p for p in folder.rglob("*") if p.is_file())
                 files.sort(key=lambda p: p.name == "manifest.json")
@@ -184,13 +185,15 @@ class Storage:
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         with _explained(self, "written", target.name):
             temporary.mkdir(parents=True)
-            try:
+        try:
+            with _filling(temporary, str(target)):
                 yield temporary
+            with _explained(self, "written", target.name):
                 if target.exists():
                     shutil.rmtree(target)
                 temporary.replace(target)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def localize(self, name: str, cache: Path) -> Path:
         """A local folder with the content of ``name``: itself on a disk, a copy elsewhere."""
@@ -224,6 +227,20 @@ def _explained(storage: Storage, what: str, name: str = "") -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{path} cannot be {what}: {os_reason(error)}", os_hint(error, path)
+        ) from error
+
+
+@contextmanager
+def _filling(folder: Path, path: str) -> Iterator[None]:
+    """Explain errors of the folder that is being filled; a block's other errors are its own."""
+    try:
+        yield
+    except OSError as error:
+        inside = isinstance(error.filename, str) and Path(error.filename).is_relative_to(folder)
+        if not inside and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageError(
+            f"{path} cannot be written: {os_reason(error)}", os_hint(error, path)
         ) from error
 
 

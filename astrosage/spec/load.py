@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,24 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return data
 
 
+class _OverrideLoader(yaml.SafeLoader):
+    """YAML 1.1 reads a bare 1e-4 as text; people mean the number. Quoted, it stays text."""
+
+
+_OverrideLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
 def apply_override(data: dict[str, Any], item: str) -> None:
     """Set ``a.b=c`` in nested data, in place."""
     path, sep, raw = item.partition("=")
     if not sep or not path:
         raise SpecError(f"--set {item}: expected a.b=c", "for example --set spec.cluster.workers=2")
     try:
-        value = yaml.safe_load(raw)
-        if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text; people mean the number
-            value = _number(value)
+        value = yaml.load(raw, Loader=_OverrideLoader)
     except yaml.YAMLError:
         raise SpecError(f"--set {item}: `{raw}` is not a YAML value", "quote it") from None
     *parents, last = path.split(".")
@@ -87,13 +97,6 @@ def apply_override(data: dict[str, Any], item: str) -> None:
         node[_index(node, last, item)] = value
     else:
         node[last] = value
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _step(node: Any, part: str, item: str, where: str) -> Any:

@@ -14,10 +14,10 @@ from astrosage.spec.job import AstroJob
 
 _BOUNDS = {
     "minimum": "≥ {}",
-    "maximum": "≤ {}",
     "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
     "exclusiveMaximum": "< {}",
-    "minItems": "at least {} items",
+    "minItems": "at least {}",
     "maxLength": "at most {} characters",
     "pattern": "matches `{}`",
 }
@@ -26,6 +26,21 @@ _HEADER = """# Run file reference
 Made from the schema by `make docs`; do not edit. Names are camelCase; fields that are not listed
 are refused. `astroctl config schema` prints the JSON Schema, which is also in
 [astrojob.schema.json](astrojob.schema.json) for editors.
+
+How to read it:
+
+- **Places.** Relative paths are relative to the run file's folder. `*` and `**` in a source's
+  `path` match files.
+- **Models** are named by a stage of the same file that makes one (`train`, `merge`), by an alias
+  (`smollm2-135m`), by a folder (write `./name` if a stage has that name too), or by a hub id
+  (`organisation/name`). Weights are accepted as safetensors only.
+- **Data** of a `train` stage is a `prepare` stage of the same file.
+- **Overrides.** `--set` takes a field's path, with list items by number or by their `name`:
+  `--set spec.stages.cpt.train.learningRate=1e-4`. Values are YAML; `null` empties an
+  optional field; text that looks like a number needs YAML quotes, `--set 'a.b="1e5"'`.
+- A **default** of `-` means that nothing is set; the meaning says what then happens.
+  *Its defaults* are those of the linked group.
+- Fields marked Kubernetes are part of the format; on a laptop or a Ray cluster they do nothing.
 """
 
 
@@ -91,6 +106,8 @@ def _type(node: dict[str, Any]) -> str:
         return ", ".join(f"`{v}`" for v in node["enum"])
     kind = str(node.get("type", "any"))
     if kind == "array":
+        if "prefixItems" in node:
+            return "list: " + ", ".join(_type(item) for item in node["prefixItems"])
         kind = f"list of {_type(node['items'])}" if "items" in node else "list"
     elif kind == "object":
         kind = "map"

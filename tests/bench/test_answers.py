@@ -1,40 +1,112 @@
+from __future__ import annotations
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from astrosage.bench.answers import choose, parse
+from astrosage.bench.questions import LETTERS
 
-CHOICES = ("Mars", "Venus", "Jupiter's moon", "Mars and Venus")
+CHOICES = ("A star", "Two planets", "The rotation axis stands almost upright", "1.5 kpc")
 
 
 @pytest.mark.parametrize(
-    ("text", "chosen", "outcome"),
+    ("text", "chosen"),
     [
-        ("B", 1, "letter"),
-        ("b.", 1, "letter"),
-        ("(C)", 2, "letter"),
-        ("**A**", 0, "letter"),
-        ("B. Venus", 1, "letter"),
-        ("The answer is C.", 2, "letter"),
-        ("Answer: D", 3, "letter"),
-        ("I first thought the answer is A, but the answer is B", 1, "letter"),
-        ("<think>Surely A. The answer is A.</think>\n\nB", 1, "letter"),
-        (r"\boxed{C}", 2, "letter"),
-        ("Venus", 1, "text"),
-        ("It is Venus, of course.", 1, "text"),
-        ("Mars and Venus", 3, "text"),
-        ("A or B", None, "unparsable"),
-        ("E", None, "unparsable"),
-        ("", None, "unparsable"),
-        ("I'm sorry, I cannot help with that", None, "refused"),
-        ("A star is a ball of gas", None, "unparsable"),
+        ("B", 1),
+        (" b ", 1),
+        ("B.", 1),
+        ("(B)", 1),
+        ("[C]", 2),
+        ("B) Two planets", 1),
+        ("B Two planets", 1),
+        ("**B**", 1),
+        ("**B. Two planets**", 1),
+        ("`D`", 3),
+        (r"\boxed{C}", 2),
+        (r"$\boxed{\text{C}}$", 2),
+        ("Option B", 1),
+        ("Answer: B", 1),
+        ("The answer is B because A is wrong.", 1),
+        ("The correct answer is (D).", 3),
+        ("The answer is **C**", 2),
+        ("The answer is A. No, the answer is B.", 1),
+        ("<think>A or B? The answer is A.</think>\n\nB", 1),
+        ("C\nExplanation: A and B are wrong.", 2),
+        ("A. B stars are hot", 0),
+        ("I think it is (C)", 2),
     ],
 )
-def test_parse(text: str, chosen: int | None, outcome: str) -> None:
+def test_letters(text: str, chosen: int) -> None:
     parsed = parse(text, CHOICES)
-    assert (parsed.chosen, parsed.outcome) == (chosen, outcome)
+    assert (parsed.chosen, parsed.outcome) == (chosen, "letter")
 
 
-def test_normalising_keeps_long_options_from_being_held_back() -> None:
-    scores, choices = [-4.0, -6.0], ["ab", "abcdefgh"]
-    assert choose(scores, choices, normalized=False) == 0
-    assert choose(scores, choices, normalized=True) == 1
-    assert choose([-1.0, -1.0], ["a", "b"], normalized=False) == 0
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("A star", 0),
+        ("two planets.", 1),
+        ("It must be 1.5 kpc from here", 3),
+        ("The answer is a star", 0),
+        ("The rotation axis stands", 2),
+    ],
+)
+def test_option_texts(text: str, chosen: int) -> None:
+    parsed = parse(text, CHOICES)
+    assert (parsed.chosen, parsed.outcome) == (chosen, "text")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "A or B",
+        "A and B",
+        "A, B",
+        "A. B. C. D.",
+        "(A) or (B)",
+        "E",
+        "Galaxies",
+        "A planet",
+        "A star or two planets",
+        "B-type stars",
+        "<think>The answer is A, since",
+        "The",
+    ],
+)
+def test_what_names_no_one_option_is_unparsable(text: str) -> None:
+    parsed = parse(text, CHOICES)
+    assert (parsed.chosen, parsed.outcome) == (None, "unparsable")
+
+
+@pytest.mark.parametrize(
+    "text", ["I'm sorry, but I", "I cannot answer that.", "As an AI language", "I don’t know"]
+)
+def test_refusals_are_counted_apart(text: str) -> None:
+    assert parse(text, CHOICES) == parse("I cannot say", CHOICES)
+    assert parse(text, CHOICES).outcome == "refused"
+
+
+def test_an_option_inside_another_does_not_count() -> None:
+    assert parse("It is 10 kpc across", ("10 kpc across", "10 kpc")).chosen == 0
+
+
+@given(st.integers(0, 9), st.sampled_from(["{}", "{}.", "({})", "{}) x", "Answer: {}", "**{}**"]))
+def test_every_letter_of_ten(index: int, form: str) -> None:
+    choices = [f"option text {i}" for i in range(10)]
+    assert parse(form.format(LETTERS[index]), choices).chosen == index
+
+
+@given(st.text(max_size=80), st.lists(st.text(max_size=8), min_size=2, max_size=10))
+def test_any_text_is_read_without_failing(text: str, choices: list[str]) -> None:
+    parsed = parse(text, choices)
+    assert (parsed.chosen is None) == (parsed.outcome in ("refused", "unparsable"))
+    assert parsed.chosen is None or 0 <= parsed.chosen < len(choices)
+
+
+def test_length_normalisation_and_ties() -> None:
+    choices = ("a", "a much longer option")
+    assert choose([-3.0, -20.0], choices, normalized=False) == 0
+    assert choose([-3.0, -20.0], choices, normalized=True) == 1
+    assert choose([-2.0, -2.0], ("ab", "cd"), normalized=True) == 0

@@ -73,6 +73,8 @@ class Driver:
     def __init__(self, run: RunDirectory, attempt: int = 1, cpus: int = 2) -> None:
         environment = dict(os.environ, RAY_ADDRESS="", OMP_NUM_THREADS="1")
         environment["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Nothing may be compiled while training on a CPU.
+        environment["CC"] = environment["CXX"] = "/bin/false"
         environment["RAY_OVERRIDE_RESOURCES"] = f'{{"CPU": {cpus}}}'
         environment.pop("RAY_ADDRESS")
         self.process = subprocess.Popen(

@@ -134,7 +134,8 @@ def test_killed_driver_or_cluster_resumes_to_the_same_end(
     assert run.progress()["phase"] == "running"  # a dead driver cannot say that it died
     drivers.append(Driver(run, attempt=2))
     drivers[-1].succeed()
-    assert "resumed at step" in run.stage("cpt").log("rank-0.log")
+    if victim == "cluster":  # workers that lost their driver only may have come to the end
+        assert "resumed at step" in run.stage("cpt").log("rank-0.log")
     assert_same_end(run, reference)
 
 

@@ -53,6 +53,15 @@ def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
     assert newest["step"] == 2
 
 
+def test_after_a_line_cut_short_the_next_one_is_whole(tmp_path: Path) -> None:
+    stage = Storage(tmp_path)
+    write(stage, range(1, 3))
+    with (tmp_path / metrics.NAME).open("a") as file:
+        file.write('{"step": 3, "to')
+    write(stage, range(3, 5))
+    assert [m["step"] for m in metrics.read(stage)] == [1, 2, 3, 4]
+
+
 def test_logs_go_to_the_stage_and_end_with_the_block(stage: Storage) -> None:
     logger = logging.getLogger("astrosage.some.part")
     logger.disabled = True  # as logging.config.dictConfig leaves loggers that it does not know

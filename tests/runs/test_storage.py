@@ -61,6 +61,29 @@ def test_a_folder_that_fails_leaves_nothing(storage: Storage) -> None:
     assert storage.names() == []
 
 
+def test_a_full_disk_while_a_folder_is_filled_is_told(storage: Storage) -> None:
+    def fill() -> None:
+        with storage.writing("model"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageError, match="cannot be written: No space left") as caught:
+        fill()
+    assert "free space" in caught.value.hint
+    assert not storage.exists("model")
+
+
+def test_what_else_goes_wrong_in_the_block_is_not_laid_on_the_storage(
+    storage: Storage, tmp_path: Path
+) -> None:
+    def fill() -> None:
+        with storage.writing("model"):
+            (tmp_path / "no such input").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="no such input"):
+        fill()
+    assert not storage.exists("model")
+
+
 def test_a_new_folder_replaces_the_old_one(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     for text in ("old", "new"):
@@ -79,6 +102,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written: File exists") as caught:
         Storage(tmp_path / "file").check_writable()
     assert "spec.storage" in caught.value.hint
+    with (
+        pytest.raises(StorageError, match="cannot be written"),
+        Storage(tmp_path / "file").writing("model"),
+    ):
+        pass
 
 
 def test_a_full_disk_is_told_with_the_next_step() -> None:
