@@ -67,7 +67,10 @@ def parse(text: str, choices: Sequence[str]) -> Parsed:
 
 
 def _plain(text: str) -> str:
-    return _MARKUP.sub(lambda m: m[1] or "", _THOUGHT.sub("", text)).strip()
+    plain, found = _THOUGHT.sub("", text), 1
+    while found:  # from the inside out, as in \boxed{\text{B}}
+        plain, found = _MARKUP.subn(lambda m: m[1] or "", plain)
+    return plain.strip()
 
 
 def _by_letter(text: str, choices: Sequence[str]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +63,7 @@ class _Benchmark:
         collected = self._score(inputs)
         judged = list(results.records(sets, collected))
         summary = {
-            "model": self._model_name(),
+            "model": model_name(self.spec),
             "baseline": self.spec.baseline,
             "sets": results.summarize_sets(sets, judged),
             "heldout": _heldout(collected) if inputs.documents else None,
@@ -80,10 +81,6 @@ class _Benchmark:
         if self.spec.baseline is not None:
             found["baseline"] = self.spec.baseline
         return found
-
-    def _model_name(self) -> str:
-        endpoint = self.spec.endpoint
-        return f"{endpoint.model} at {endpoint.url}" if endpoint else str(self.spec.model)
 
     def _works(self) -> list[Work]:
         default: list[Work] = ["generation"] if self.spec.endpoint else ["likelihood", "generation"]
@@ -132,9 +129,10 @@ class _Benchmark:
             (folder / "records.jsonl").write_text("".join(lines), encoding="utf-8")
             text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
             (folder / "summary.json").write_text(text, encoding="utf-8")
+            manifest.write(folder, key=self.context.key, model=summary["model"])
+            # Not in the manifest: the report is made from the rest, and may be made again.
             report = build_report(self.context.run, fresh={self.context.stage_name: folder})
             (folder / "report.html").write_text(report, encoding="utf-8")
-            manifest.write(folder, key=self.context.key, model=summary["model"])
 
 
 class _Progress:
@@ -162,6 +160,15 @@ class _Progress:
     def close(self) -> None:
         """All is done."""
         self._metrics.close()
+
+
+def model_name(spec: BenchSpec) -> str:
+    """What the scored model is called in results."""
+    endpoint = spec.endpoint
+    if endpoint is None:
+        return str(spec.model)
+    # An address may carry a password, which has no place in a result.
+    return f"{endpoint.model} at {re.sub('//[^/@]*@', '//', endpoint.url)}"
 
 
 def load_sets(spec: BenchSpec, field: str) -> list[NamedSet]:

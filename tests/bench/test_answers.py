@@ -81,7 +81,7 @@ def test_what_names_no_one_option_is_unparsable(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["I'm sorry, but I", "I cannot answer that.", "As an AI language", "I don’t know"]
+    "text", ["I'm sorry, but I", "I cannot answer that.", "As an AI language", "I don\u2019t know"]
 )
 def test_refusals_are_counted_apart(text: str) -> None:
     assert parse(text, CHOICES) == parse("I cannot say", CHOICES)
