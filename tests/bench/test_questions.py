@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,13 @@ def test_what_is_written_is_what_is_read(
     line = {"id": 7, "question": stem, "choices": choices, "answer": key}
     found = load(write(tmp_path_factory.mktemp("quiz"), line))
     assert found == [Question("7", stem, tuple(choices), answer)]
+
+
+@pytest.mark.shared
+def test_a_published_set_with_its_slips_can_be_read() -> None:
+    path = Path(os.environ.get("ASTRO_TEST_DATA", "../shared/data")) / "astro-qa-dev.jsonl"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there (ASTRO_TEST_DATA)")
+    found = load(path)
+    assert len(found) == 638
+    assert sum(q.has_equal_choices for q in found) == 12
