@@ -197,7 +197,8 @@ class MergeSpec(SpecModel):
     models: list[MergeModel] = Field(min_length=1)
     """The donors."""
     normalize: bool = True
-    """Divide weights by their sum."""
+    """Divide by the sum of the weights, for ties and dare_ties by that of the donors which agree in
+    sign; a single such donor's weight then cancels out, and `false` keeps it."""
     seed: int = 0
     """Seeds DARE's random drops."""
 

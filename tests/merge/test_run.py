@@ -12,8 +12,9 @@ from astrosage.context import StageContext
 from astrosage.errors import AstroError, DataError, SpecError
 from astrosage.merge.run import run
 from astrosage.models import writing
-from astrosage.runs import manifest
+from astrosage.runs import manifest, metrics
 from astrosage.runs.directory import RunDirectory
+from astrosage.runs.storage import Storage
 from astrosage.spec.load import parse
 from tests import tiny
 
@@ -59,6 +60,96 @@ def test_linear_merge_loads_and_is_the_mean(tmp_path: Path, models: list[Path]) 
     model = AutoModelForCausalLM.from_pretrained(made)
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
     assert AutoTokenizer.from_pretrained(made).chat_template
+
+
+def deltas(model: Path, base: Path) -> dict[str, torch.Tensor]:
+    start = weights(base)
+    return {name: t.float() - start[name].float() for name, t in weights(model).items()}
+
+
+def test_ties_trims_over_the_whole_model_and_merges_what_agrees(
+    tmp_path: Path, models: list[Path]
+) -> None:
+    """Against the paper's algorithm on flat vectors of all weights at once."""
+    shares, densities = (0.7, 0.4), (0.2, 0.6)
+    donors = [
+        {"model": str(m), "weight": w, "density": d}
+        for m, w, d in zip(models[1:], shares, densities, strict=True)
+    ]
+    made = merge(tmp_path, method="ties", base=str(models[0]), models=donors)
+    base = weights(models[0])
+    flat = [
+        torch.cat([delta[name].flatten() for name in sorted(base)])
+        for delta in (deltas(m, models[0]) for m in models[1:])
+    ]
+    trimmed = []
+    for vector, density in zip(flat, densities, strict=True):
+        smallest = vector.abs().sort(descending=True).values[round(density * vector.numel()) - 1]
+        trimmed.append(torch.where(vector.abs() >= smallest, vector, torch.zeros(())))
+    a, b = trimmed
+    sign = (shares[0] * a + shares[1] * b).sign()
+    first = ((a != 0) & (a.sign() == sign)) * shares[0]
+    second = ((b != 0) & (b.sign() == sign)) * shares[1]
+    mean = torch.nan_to_num((first * a + second * b) / (first + second))
+    start = torch.cat([base[name].float().flatten() for name in sorted(base)])
+    found = torch.cat([t.flatten() for _, t in sorted(weights(made).items())])
+    torch.testing.assert_close(found, (start + mean).to(torch.bfloat16), atol=0, rtol=2**-7)
+    assert (found != start).float().mean() < 0.7  # much was trimmed
+
+
+def test_dare_adds_a_rescaled_share_of_the_difference(tmp_path: Path, models: list[Path]) -> None:
+    donors = [{"model": str(models[1]), "weight": 0.5, "density": 0.25}]
+    made = merge(
+        tmp_path, method="dare_ties", base=str(models[0]), models=donors, normalize=False, seed=1
+    )
+    base, kept, total = weights(models[0]), 0, 0
+    for name, delta in deltas(models[1], models[0]).items():
+        found, start = weights(made)[name], base[name]
+        changed = found != start
+        expected = (start.float() + 0.5 * delta / 0.25).to(torch.bfloat16)
+        torch.testing.assert_close(found[changed], expected[changed], atol=1e-6, rtol=2**-7)
+        kept, total = kept + int(changed.sum()), total + int((expected != start).sum())
+    assert kept / total == pytest.approx(0.25, abs=0.01)
+
+
+def test_each_donor_has_drops_of_its_own(tmp_path: Path, models: list[Path]) -> None:
+    donors = [{"model": str(models[1]), "density": 0.5}] * 2
+    made = merge(tmp_path, method="dare_ties", base=str(models[0]), models=donors)
+    name = "model.embed_tokens.weight"
+    moved = deltas(models[1], models[0])[name] != 0
+    untouched = weights(made)[name] == weights(models[0])[name]
+    assert float(untouched[moved].float().mean()) == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("method", ["ties", "dare_ties"])
+def test_the_inputs_type_changes_nothing(tmp_path: Path, models: list[Path], method: str) -> None:
+    def widened(tensors: dict[str, torch.Tensor]) -> None:
+        tensors.update({n: t.float() for n, t in tensors.items()})
+
+    wide = [changed(m, tmp_path / m.name, widened) for m in models]
+    made = []
+    for folder, used in ((tmp_path / "bf16", models), (tmp_path / "fp32", wide)):
+        donors = [{"model": str(m), "density": 0.5} for m in used[1:]]
+        made.append(weights(merge(folder, method=method, base=str(used[0]), models=donors)))
+    assert all(torch.equal(t, made[1][n]) for n, t in made[0].items())
+
+
+def test_slerp_goes_from_the_base_to_the_model(tmp_path: Path, models: list[Path]) -> None:
+    a, b = weights(models[0]), weights(models[1])
+    for t in (0.0, 0.3, 1.0):
+        donor = {"model": str(models[1]), "weight": t}
+        found = weights(
+            merge(tmp_path / str(t), method="slerp", base=str(models[0]), models=[donor])
+        )
+        for name, tensor in found.items():
+            x, y = a[name].double(), b[name].double()
+            cosine = (x * y).sum() / x.norm() / y.norm()
+            angle = torch.arccos(cosine.clamp(-1, 1))
+            arc = (torch.sin((1 - t) * angle) * x + torch.sin(t * angle) * y) / torch.sin(angle)
+            expected = arc if angle > 1e-3 else (1 - t) * x + t * y
+            torch.testing.assert_close(
+                tensor, expected.to(torch.bfloat16), atol=1e-6, rtol=2**-7, msg=name
+            )
 
 
 @pytest.mark.parametrize("method", ["ties", "dare_ties"])
@@ -119,6 +210,109 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(tmp_path: Path, models: l
         with pytest.raises(DataError, match=words):
             merge(tmp_path / "out", method="linear", models=donors)
     assert not list((tmp_path / "out").rglob("*.safetensors"))
+
+
+def linear(folder: Path, *models: Path) -> Path:
+    return merge(folder, method="linear", models=[{"model": str(m)} for m in models])
+
+
+def test_a_tied_head_that_is_stored_twice_is_left_out(tmp_path: Path, models: list[Path]) -> None:
+    def doubled(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+
+    twice = changed(models[1], tmp_path / "twice", doubled)
+    made, expected = linear(tmp_path / "a", models[0], twice), linear(tmp_path / "b", *models[:2])
+    assert weights(made).keys() == weights(expected).keys()
+    assert all(torch.equal(t, weights(expected)[n]) for n, t in weights(made).items())
+
+
+def test_tied_and_untied_models_do_not_mix(tmp_path: Path, models: list[Path]) -> None:
+    untied = tiny.make_model(tmp_path / "untied", 1, tied=False)
+    with pytest.raises(DataError, match=r"only .*untied has lm_head.weight \(1 tensors in all\)"):
+        linear(tmp_path / "out", models[0], untied)
+    assert "lm_head.weight" in weights(linear(tmp_path / "out2", untied, untied))
+
+
+def with_json(model: Path, folder: Path, name: str, edit: Any) -> Path:
+    shutil.copytree(model, folder)
+    content = json.loads((folder / name).read_text())
+    edit(content)
+    (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def test_settings_that_shapes_do_not_show_are_compared(tmp_path: Path, models: list[Path]) -> None:
+    heads = with_json(
+        models[1], tmp_path / "heads", "config.json", lambda c: c.update(num_attention_heads=8)
+    )
+    with pytest.raises(DataError, match=r"`num_attention_heads` in config.json is 4 in .* and 8"):
+        linear(tmp_path / "out", models[0], heads)
+    rope = with_json(
+        models[1],
+        tmp_path / "rope",
+        "config.json",
+        lambda c: c.update(rope_parameters={"rope_theta": 5e5, "rope_type": "default"}),
+    )
+    with pytest.raises(DataError, match=r"`rope_theta` in config.json is 10000.0 in .* 500000.0"):
+        linear(tmp_path / "out", models[0], rope)
+
+
+def test_other_vocabularies_of_the_same_size_are_refused(
+    tmp_path: Path, models: list[Path]
+) -> None:
+    def swap(tokenizer: Any) -> None:
+        vocabulary = tokenizer["model"]["vocab"]
+        vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+
+    swapped = with_json(models[1], tmp_path / "swapped", "tokenizer.json", swap)
+    with pytest.raises(DataError, match=r"tokenizers differ: 'a' is token \d+ .*\(2 tokens in all"):
+        linear(tmp_path / "out", models[0], swapped)
+
+
+def test_sharded_models_are_read_by_their_index(tmp_path: Path, models: list[Path]) -> None:
+    sharded = tmp_path / "sharded"
+    AutoModelForCausalLM.from_pretrained(models[1]).save_pretrained(sharded, max_shard_size="100KB")
+    AutoTokenizer.from_pretrained(models[1]).save_pretrained(sharded)
+    # What lies beside the shards is none of the model's.
+    save_file({"stray": torch.ones(1)}, sharded / "adapter_model.safetensors")
+    made, expected = linear(tmp_path / "a", models[0], sharded), linear(tmp_path / "b", *models[:2])
+    assert all(torch.equal(t, weights(expected)[n]) for n, t in weights(made).items())
+
+    shard = sorted(sharded.glob("model-*.safetensors"))[1]
+    names = sorted(load_file(shard))
+    save_file({n: t for n, t in load_file(shard).items() if n != names[0]}, shard)
+    with pytest.raises(DataError, match=f"{shard.name} has no {names[0]}, which"):
+        linear(tmp_path / "out", models[0], sharded)
+    shard.unlink()
+    with pytest.raises(DataError, match=f"{shard.name} is missing"):
+        linear(tmp_path / "out", models[0], sharded)
+
+
+def test_damaged_and_quantised_weights_are_refused(tmp_path: Path, models: list[Path]) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(models[1], damaged)
+    whole = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"model\.safetensors is no sound safetensors file"):
+        linear(tmp_path / "out", models[0], damaged)
+
+    def quantised(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.norm.weight"] = torch.ones(64, dtype=torch.int8)
+
+    small = changed(models[1], tmp_path / "small", quantised)
+    with pytest.raises(DataError, match=r"weight model.norm.weight has type I8"):
+        linear(tmp_path / "out", models[0], small)
+
+
+def test_progress_is_recorded_once_however_often_it_runs(
+    tmp_path: Path, models: list[Path]
+) -> None:
+    for _ in range(2):
+        made = linear(tmp_path, *models[:2])
+    lines = metrics.read(Storage(str(made.parent)))
+    count = len(weights(made))
+    assert [line["step"] for line in lines] == list(range(1, count + 1))
+    assert {(line["total"], line["unit"]) for line in lines} == {(count, "tensors")}
 
 
 def test_pickles_are_refused(tmp_path: Path, models: list[Path]) -> None:
