@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from astrosage import __version__
+from astrosage.errors import StorageError
 from astrosage.runs import manifest
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec import graph
@@ -59,14 +63,18 @@ def _model_or_stage(job: AstroJob, ref: graph.Reference, run: RunDirectory) -> d
     return {"name": ref.field, "kind": "model", "reference": ref.value, **model_identity(ref.value)}
 
 
-def model_identity(reference: str) -> dict[str, Any]:
-    """Digest of a model's files and its licence if known."""
+@lru_cache
+def model_identity(reference: str) -> Mapping[str, Any]:
+    """Digest of a model's files and its licence if known.
+
+    Several stages of a run start from one model, whose files are read once.
+    """
     from astrosage.models.fetch import ensure_local
 
     folder = ensure_local(reference)
     try:
         made = manifest.verify(folder)
-    except Exception:  # not made by this project, so it has no manifest: hash its files
+    except (StorageError, KeyError, ValueError):  # no manifest, or not one of ours: hash its files
         weights = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
         return {"digest": manifest.digest([[f.name, manifest.sha256_file(f)] for f in weights])}
     return {"digest": manifest.content_digest(made), "license": made.get("license")}
@@ -120,6 +128,11 @@ def hardware() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memoryBytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _processor() -> str:

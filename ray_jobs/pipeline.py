@@ -11,7 +11,6 @@ import dataclasses
 import importlib
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -214,8 +213,7 @@ def _in_task(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
     with logging_to(context.directory.storage, "task.log"):
         module = importlib.import_module(f"astrosage.{_PACKAGES[kind]}.run")
         facts = module.run(context) or {}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"peakMemoryBytes": peak, **facts}
+    return {"peakMemoryBytes": lineage.peak_memory_bytes(), **facts}
 
 
 if __name__ == "__main__":

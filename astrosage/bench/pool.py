@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import resource
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -58,7 +57,7 @@ class Worker:
             **lineage.hardware(),
             "accelerator": torch.cuda.get_device_name() if cuda else None,
             "threads": torch.get_num_threads(),
-            "peakMemoryBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peakMemoryBytes": lineage.peak_memory_bytes(),
             "peakAcceleratorMemoryBytes": torch.cuda.max_memory_allocated() if cuda else None,
         }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 
 import torch
 
+from astrosage import lineage
 from astrosage.context import StageContext
-from astrosage.data.loader import GlobalOrder, PackedDataset
-from astrosage.errors import AstroError, TrainingError
+from astrosage.data.loader import Batch, GlobalOrder, PackedDataset
+from astrosage.errors import TrainingError
 from astrosage.runs.logs import logging_to
 from astrosage.spec.stages import TrainSpec
 from astrosage.train import checkpoint, deepspeed_config, engine, export, model, throughput
@@ -42,9 +42,6 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     with logging_to(context.directory.storage, f"rank-{rank}.log"):
         try:
             return Trainer(context).run()
-        except AstroError:
-            log.exception("rank %d stops", rank)
-            raise
         except Exception:
             log.exception("rank %d fails", rank)
             raise
@@ -136,7 +133,7 @@ class Trainer:
         engine.set_learning_rate(self.engine, rate)
         summed, flops = 0.0, 0.0
         for index in range(self.accumulation):
-            batch = self._micro_batch(rows, index)
+            batch = self._micro_batch(whole, index)
             loss = self.engine(batch)
             self.engine.backward(loss * scale)
             summed += float(loss.detach())
@@ -159,11 +156,12 @@ class Trainer:
             epoch=round(self.state.step * self.spec.global_batch_size / len(self.data), 3),
         )
 
-    def _micro_batch(self, rows: list[int], index: int) -> FlatBatch:
+    def _micro_batch(self, whole: Batch, index: int) -> FlatBatch:
         """This rank's part of the global batch: rows are dealt out by micro-batch, then by rank."""
         begin = (index * self.world_size + self.rank) * self.micro
-        packed = self.data.rows(rows[begin : begin + self.micro])
-        return flatten(packed.tokens, packed.segments, packed.mask).to(self.device)
+        mine = slice(begin, begin + self.micro)
+        flat = flatten(whole.tokens[mine], whole.segments[mine], whole.mask[mine])
+        return flat.to(self.device)
 
     def _refuse_bad_loss(self, loss: float, rows: list[int]) -> None:
         if math.isfinite(loss):
@@ -216,7 +214,7 @@ class Trainer:
         self._log(checkpoint=f"step-{self.state.step:08d}")
 
     def _finish(self, source: Path) -> dict[str, Any]:
-        memory = engine.all_max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        memory = engine.all_max(lineage.peak_memory_bytes())
         facts = {
             "steps": self.state.step,
             "tokens": self.state.tokens,
