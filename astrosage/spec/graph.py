@@ -56,7 +56,9 @@ def external_models(job: AstroJob, stages: Iterable[Stage]) -> list[tuple[str, s
     for stage in stages:
         for ref in references(job, stage):
             if ref.wants == "model" and ref.value not in names:
-                found.setdefault(ref.value, f"{path_of(job, stage)}.{ref.field}")
+                named = f"{path_of(job, stage)}.{ref.field}"
+                is_base = ref.value == job.spec.model
+                found.setdefault(ref.value, "spec.model" if is_base else named)
     return [(path, value) for value, path in found.items()]
 
 

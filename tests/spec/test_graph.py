@@ -109,3 +109,4 @@ def test_a_circle_is_told_in_order() -> None:
 def test_external_models_are_named_once_with_their_field() -> None:
     found = graph.external_models(job(*WHOLE), job(*WHOLE).spec.stages)
     assert [value for _, value in found] == ["smollm2-135m"]
+    assert [field for field, _ in found] == ["spec.model"]
