@@ -10,6 +10,7 @@ from typing import Any
 from astrosage.models.fetch import ensure_local
 from astrosage.runs.directory import RunDirectory, StageDirectory
 from astrosage.runs.metrics import MetricsWriter
+from astrosage.spec.cluster import Cluster
 from astrosage.spec.job import AstroJob
 from astrosage.spec.load import parse
 from astrosage.spec.stages import Stage
@@ -40,6 +41,12 @@ class StageContext:
     def stage(self) -> Stage:
         """This stage."""
         return self.job.stage(self.stage_name)
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where this stage runs."""
+        job = self.job
+        return job.cluster_of(job.stage(self.stage_name))
 
     @property
     def run(self) -> RunDirectory:

@@ -28,13 +28,15 @@ class Monitor:
     """
 
     def __init__(self, run: RunDirectory, job: AstroJob, stages: list[Stage], attempt: int) -> None:
-        self._run, self._price = run, job.spec.cluster.price_per_hour
+        self._run, self._job = run, job
+        # Until a stage says where it runs, the cluster of the first has been waited for.
+        self._price = job.cluster_of(stages[0]).price_per_hour if stages else None
         self._interval = 1.0 if run.storage.local is not None else _HEARTBEAT_SECONDS
         # Reentrant: a signal may interrupt the main thread while it holds the lock.
         self._lock, self._done = threading.RLock(), threading.Event()
         self._began = time.time()
         self._spent = float(run.progress().get("costUSD") or 0.0)
-        self._stage_began = self._began
+        self._stage_began = self._priced_since = self._began
         self._stages = [
             {"name": s.name, "kind": s.kind, "phase": "pending", "seconds": None} for s in stages
         ]
@@ -59,7 +61,9 @@ class Monitor:
     def begin(self, stage: Stage) -> None:
         """A stage starts."""
         with self._lock:
-            self._stage_began = time.time()
+            self._spent, self._priced_since = self._cost(), time.time()
+            self._stage_began = self._priced_since
+            self._price = self._job.cluster_of(stage).price_per_hour
             self._progress = {k: v for k, v in self._progress.items() if k not in _LIVE}
             self._progress["stage"] = stage.name
             self._entry(stage.name)["phase"] = "running"
@@ -101,8 +105,7 @@ class Monitor:
         with self._lock:
             self._progress |= self._live()
             if self._price is not None:
-                hours = (time.time() - self._began) / 3600
-                self._progress["costUSD"] = round(self._spent + hours * self._price, 4)
+                self._progress["costUSD"] = round(self._cost(), 4)
             stale = time.time() - self._written_at > _HEARTBEAT_SECONDS
             if force or stale or self._progress != self._written:
                 self._written_at = time.time()
@@ -110,6 +113,11 @@ class Monitor:
                     {**self._progress, "heartbeat": round(self._written_at, 3)}
                 )
                 self._written = dict(self._progress)
+
+    def _cost(self) -> float:
+        """USD spent by all attempts, waiting included."""
+        hours = (time.time() - self._priced_since) / 3600
+        return self._spent + hours * (self._price or 0.0)
 
     def _live(self) -> dict[str, Any]:
         name = self._progress.get("stage")

@@ -75,7 +75,7 @@ class Pool:
 
     def __init__(self, context: StageContext, inputs: Inputs) -> None:
         self._context, self._inputs = context, inputs
-        self._cluster, self._retry = context.job.spec.cluster, context.job.spec.retry
+        self._cluster, self._retry = context.cluster, context.job.spec.retry
         self.facts: list[dict[str, Any]] = []
 
     def perform(self, todo: Sequence[Task]) -> Results:

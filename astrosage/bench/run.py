@@ -115,7 +115,7 @@ class _Benchmark:
             self.workers = pool.facts
 
     def _cost(self, seconds: float) -> dict[str, Any]:
-        price = self.context.job.spec.cluster.price_per_hour
+        price = self.context.cluster.price_per_hour
         return {
             "seconds": round(seconds, 2),
             "workers": len(self.workers),

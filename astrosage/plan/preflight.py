@@ -14,7 +14,8 @@ from astrosage.models import resolve
 from astrosage.plan.machine import Machine
 from astrosage.runs.storage import Storage
 from astrosage.spec import graph
-from astrosage.spec.job import AstroJob, Elastic
+from astrosage.spec.cluster import Cluster, Elastic
+from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import (
     BenchSpec,
     MergeSpec,
@@ -26,13 +27,16 @@ from astrosage.spec.stages import (
 from astrosage.units import parse_bytes
 
 
-def check(job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None) -> list[str]:
+def check(
+    job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None, storage: bool = True
+) -> list[str]:
     """Refuse a job that cannot end well, cheapest checks first.
 
     Args:
         job: With absolute paths.
         stages: Those that will run.
         machine: Where they run, if it is this machine; None leaves resources unchecked.
+        storage: Whether this machine writes to the storage itself, and should be seen to.
 
     Returns:
         Warnings, for people.
@@ -44,13 +48,15 @@ def check(job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = N
         _check_batches(job, stage)
         _check_objective(job, stage)
     if machine is not None:
-        _check_resources(job, machine)
+        for field, cluster in _clusters(job, stages):
+            _check_resources(field, cluster, machine)
     for field, reference in graph.external_models(job, stages):
         resolve.check(reference, field)
     for stage in stages:
         _check_length(job, stage)
     _check_inputs(job, stages)
-    check_storage(job.spec.storage)
+    if storage:
+        check_storage(job.spec.storage)
     return list(_warnings(job, stages, machine))
 
 
@@ -79,7 +85,7 @@ def _check_batches(job: AstroJob, stage: Stage) -> None:
     train = stage.train
     if train is None:
         return
-    workers = job.spec.cluster.workers
+    workers = job.cluster_of(stage).workers
     for count in {workers.min, workers.max} if isinstance(workers, Elastic) else {workers}:
         micro = train.micro_batch_size or 1
         divisor, size = count * micro, train.global_batch_size
@@ -110,8 +116,16 @@ def _check_objective(job: AstroJob, stage: Stage) -> None:
         )
 
 
-def _check_resources(job: AstroJob, machine: Machine) -> None:
-    cluster = job.spec.cluster
+def _clusters(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[str, Cluster]]:
+    """``(field path, cluster)`` of every cluster that these stages want."""
+    if any(stage.cluster is None for stage in stages):
+        yield "spec.cluster", job.spec.cluster
+    for stage in stages:
+        if stage.cluster is not None:
+            yield f"{graph.path_of(job, stage)}.cluster", stage.cluster
+
+
+def _check_resources(field: str, cluster: Cluster, machine: Machine) -> None:
     workers = cluster.workers
     need = workers.min if isinstance(workers, Elastic) else workers
     each = cluster.resources_per_worker
@@ -119,16 +133,16 @@ def _check_resources(job: AstroJob, machine: Machine) -> None:
         if need * amount > has:
             fits = int(has // amount)
             raise CapacityError(
-                f"spec.cluster.workers: {need} workers x {amount:g} {name} = {need * amount:g} "
+                f"{field}.workers: {need} workers x {amount:g} {name} = {need * amount:g} "
                 f"{name}, this machine has {has}",
-                f"at most {fits} such workers fit: --set spec.cluster.workers={fits}"
+                f"at most {fits} such workers fit: --set {field}.workers={fits}"
                 if fits
-                else f"lower spec.cluster.resourcesPerWorker.{name}, or use another target",
+                else f"lower {field}.resourcesPerWorker.{name}, or use another target",
             )
     memory = parse_bytes(each.memory) if each.memory else 0
     if need * memory > machine.memory:
         raise CapacityError(
-            f"spec.cluster.resourcesPerWorker.memory: {need} workers x {each.memory} exceed this "
+            f"{field}.resourcesPerWorker.memory: {need} workers x {each.memory} exceed this "
             f"machine's {machine.memory / 2**30:.1f}Gi",
             "lower it or the number of workers",
         )
@@ -212,15 +226,15 @@ def _question_files(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[st
                 yield f"{where}.prepare.decontaminate.against[{i}]", path
 
 
-def _warnings(job: AstroJob, stages: Iterable[Stage], machine: Machine | None) -> Iterator[str]:
+def _warnings(job: AstroJob, stages: Sequence[Stage], machine: Machine | None) -> Iterator[str]:
     for stage in stages:
         if stage.prepare and not stage.prepare.decontaminate.enabled:
             yield (
                 f"{graph.path_of(job, stage)}.prepare.decontaminate is off: a score on questions "
                 "that were trained on says nothing"
             )
-    workers = job.spec.cluster.workers
-    if machine is not None and isinstance(workers, Elastic):
-        fits = int(machine.cpus // job.spec.cluster.resources_per_worker.cpu)
-        if workers.max > fits:
-            yield f"spec.cluster.workers.max: {workers.max}, but this machine fits {fits}"
+    for field, cluster in _clusters(job, stages):
+        if machine is not None and isinstance(cluster.workers, Elastic):
+            fits = int(machine.cpus // cluster.resources_per_worker.cpu)
+            if cluster.max_workers > fits:
+                yield f"{field}.workers.max: {cluster.max_workers}, but this machine fits {fits}"

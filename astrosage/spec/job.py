@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from astrosage.spec.base import SpecModel
-from astrosage.spec.stages import PositiveInt, Stage, StageName
+from astrosage.spec.cluster import Cluster, Elastic, PositiveInt, Resources
+from astrosage.spec.kubernetes import rule, rules
+from astrosage.spec.stages import Stage, StageName
+
+__all__ = ["AstroJob", "Cluster", "Elastic", "JobSpec", "Metadata", "Resources", "Retry"]
 
 API_VERSION: Literal["astrosage.io/v1alpha1"] = "astrosage.io/v1alpha1"
 
@@ -26,65 +29,26 @@ class Metadata(SpecModel):
     """Free annotations."""
 
 
-class Elastic(SpecModel):
-    """A range of workers."""
-
-    min: PositiveInt
-    """Fewest workers training goes on with."""
-    max: PositiveInt
-    """Most workers used."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Elastic:
-        if self.min > self.max:
-            raise PydanticCustomError(
-                "range", "min {min} is above max {max}", {"min": self.min, "max": self.max}
-            )
-        return self
-
-
-class Resources(SpecModel):
-    """What each worker asks for."""
-
-    cpu: Annotated[float, Field(gt=0)] = 1
-    """CPU cores, also the threads a worker computes with on a CPU."""
-    gpu: Annotated[float, Field(ge=0)] = 0
-    """GPUs."""
-    memory: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$")] | None = (
-        None
-    )
-    """Kubernetes quantity, for example 6Gi."""
-
-
-class Cluster(SpecModel):
-    """Where stages run: the same words on a laptop and on Kubernetes."""
-
-    workers: PositiveInt | Elastic = 1
-    """Workers, or `{min, max}`."""
-    resources_per_worker: Resources = Resources()
-    """Each worker's share."""
-    pool: str | None = None
-    """A GPUNodePool (Kubernetes)."""
-    queue: str | None = None
-    """A Kueue queue (Kubernetes)."""
-    price_per_hour: Annotated[float, Field(ge=0)] | None = None
-    """USD an hour for the whole cluster; costs are reported when it is given."""
-
-    @property
-    def max_workers(self) -> int:
-        """The most workers that may run at once."""
-        return self.workers.max if isinstance(self.workers, Elastic) else self.workers
-
-
 class Retry(SpecModel):
     """What happens when a worker dies."""
 
     max_failures: Annotated[int, Field(ge=0)] = 3
-    """Restarts from the last checkpoint before the run fails."""
+    """Restarts from the last checkpoint before the run fails, inside a Ray cluster and, on
+    Kubernetes, with a new one."""
+    backoff_seconds: PositiveInt = 30
+    """Wait before a new Ray cluster is tried (Kubernetes); doubled each time, at most 30
+    minutes."""
 
 
 class JobSpec(SpecModel):
     """What the run does and where."""
+
+    model_config = rules(
+        rule(
+            "self.storage == oldSelf.storage", "storage cannot be changed; submit under a new name"
+        ),
+        rule("self.model == oldSelf.model", "model cannot be changed; submit under a new name"),
+    )
 
     model: str
     """Base model: alias, local path or hub id."""
@@ -96,6 +60,12 @@ class JobSpec(SpecModel):
     """Workers and their resources."""
     retry: Retry = Retry()
     """Fault tolerance."""
+    suspend: bool = False
+    """Stop, keep everything, free the cluster; `false` goes on from there (Kubernetes)."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    """Remove the finished job's object after this time; the run directory stays (Kubernetes)."""
+    active_deadline_seconds: PositiveInt | None = None
+    """Fail the run when its Ray cluster has run this long (Kubernetes)."""
 
 
 class AstroJob(SpecModel):
@@ -114,6 +84,10 @@ class AstroJob(SpecModel):
     def key(self) -> str:
         """``namespace/name``."""
         return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    def cluster_of(self, stage: Stage) -> Cluster:
+        """Where a stage runs: its own cluster if it has one, else the run's."""
+        return stage.cluster or self.spec.cluster
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; KeyError where there is none."""

@@ -46,7 +46,15 @@ How to read it:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
-    return AstroJob.model_json_schema(by_alias=True)
+    found: dict[str, Any] = _without_cel(AstroJob.model_json_schema(by_alias=True))
+    return found
+
+
+def _without_cel(node: Any) -> Any:
+    """Rules for the API server say nothing to an editor."""
+    if isinstance(node, dict):
+        return {k: _without_cel(v) for k, v in node.items() if k != "x-kubernetes-validations"}
+    return [_without_cel(v) for v in node] if isinstance(node, list) else node
 
 
 def page() -> str:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import SpecModel
+from astrosage.spec.cluster import Cluster, PositiveInt
+from astrosage.spec.kubernetes import rule, rules
 
 StageName = Annotated[
     str,
@@ -18,7 +20,6 @@ StageName = Annotated[
     ),
 ]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
 
 
 class Source(SpecModel):
@@ -89,6 +90,16 @@ class PrepareSpec(SpecModel):
 class Zero(SpecModel):
     """DeepSpeed ZeRO (Rajbhandari et al. 2020)."""
 
+    model_config = rules(
+        rule(
+            "self.offloadParameters == 'none' || self.stage == 3", "offloadParameters needs stage 3"
+        ),
+        rule(
+            "self.offloadOptimizer == 'none' || self.stage > 0",
+            "offloadOptimizer needs stage 1, 2 or 3",
+        ),
+    )
+
     stage: Literal[0, 1, 2, 3] = 3
     """What is sharded: 0 nothing, 1 optimizer states, 2 and gradients, 3 and parameters."""
     offload_optimizer: Literal["none", "cpu"] = "none"
@@ -120,6 +131,10 @@ class CheckpointSpec(SpecModel):
 
 class TrainSpec(SpecModel):
     """Continued pre-training (cpt) or supervised fine-tuning (sft)."""
+
+    model_config = rules(
+        rule("!(has(self.epochs) && has(self.maxSteps))", "give epochs or maxSteps, not both")
+    )
 
     objective: Literal["cpt", "sft"]
     """`cpt` learns from every token, `sft` from assistant tokens only."""
@@ -189,6 +204,16 @@ class MergeModel(SpecModel):
 
 class MergeSpec(SpecModel):
     """Combine models of one architecture."""
+
+    model_config = rules(
+        rule(
+            "(self.method == 'linear') != has(self.base)", "base belongs to every method but linear"
+        ),
+        rule(
+            "self.method != 'slerp' || size(self.models) == 1",
+            "slerp joins base and exactly one model",
+        ),
+    )
 
     method: Literal["linear", "slerp", "ties", "dare_ties"] = "linear"
     """TIES: Yadav et al. 2023; DARE: Yu et al. 2024."""
@@ -270,6 +295,10 @@ BenchMethod = Literal["likelihood", "generation"]
 class BenchSpec(SpecModel):
     """Score a model on multiple-choice questions, against a baseline."""
 
+    model_config = rules(
+        rule("has(self.model) != has(self.endpoint)", "give exactly one of model and endpoint")
+    )
+
     model: str | None = None
     """A stage, alias, path or hub id. This or `endpoint`."""
     endpoint: Endpoint | None = None
@@ -300,6 +329,14 @@ class BenchSpec(SpecModel):
 class Stage(SpecModel):
     """One step of the run: a name and exactly one of prepare, train, merge, bench."""
 
+    model_config = rules(
+        rule(
+            "[has(self.prepare), has(self.train), has(self.merge), has(self.bench)]"
+            ".filter(x, x).size() == 1",
+            "a stage has exactly one of prepare, train, merge, bench",
+        )
+    )
+
     name: StageName
     prepare: PrepareSpec | None = None
     """Texts or chats to token shards."""
@@ -309,6 +346,9 @@ class Stage(SpecModel):
     """Combine models."""
     bench: BenchSpec | None = None
     """Score a model."""
+    cluster: Cluster | None = None
+    """A cluster of its own, instead of the run's; consecutive stages with equal clusters share
+    one."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Stage:

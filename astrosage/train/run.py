@@ -73,7 +73,7 @@ def _trainer(context: StageContext, job: AstroJob) -> Any:
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    cluster = job.spec.cluster
+    cluster = context.cluster
     each = cluster.resources_per_worker
     resources: dict[str, float] = {"CPU": each.cpu}
     if each.gpu:

@@ -290,13 +290,17 @@ def stop() -> bool:
 
 def inodes(head: Head) -> set[str]:
     """Sockets of all its processes, as the kernel numbers them."""
-    return processes.sockets(processes.family(head.pid, f"{_MARKER}={head.marker}"))
+    return processes.sockets(_family(head, head.pid))
+
+
+def _family(head: Head, leader: int) -> set[int]:
+    return processes.family(leader, f"{_MARKER}={head.marker}", head.temp_dir)
 
 
 def _clear(head: Head) -> None:
     # Its pid may have been given to another process since; then only the mark tells who is ours.
     leader = head.pid if head.lives else -1
-    processes.end(processes.family(leader, f"{_MARKER}={head.marker}"), _STOP_SECONDS)
+    processes.end(_family(head, leader), _STOP_SECONDS)
     for child in [c for c in _children if c.pid == head.pid]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_PROBE_SECONDS)

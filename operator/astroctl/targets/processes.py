@@ -51,17 +51,19 @@ def _table() -> dict[int, tuple[int, int]]:
     return found
 
 
-def family(leader: int, marker: str) -> set[int]:
+def family(leader: int, marker: str, folder: str | None = None) -> set[int]:
     """The processes of a cluster: the leader's session and descendants, and who bears its mark.
 
     Args:
         leader: The pid that leads the session.
         marker: ``NAME=value`` of an environment variable that all of them inherit; it finds those
             that outlived their parents.
+        folder: Where they keep their logs. A process that sets its title writes over its
+            environment, and with it the mark; its open log files still tell whose it is.
     """
     table = _table()
     found = {pid for pid, (_, session) in table.items() if session == leader or pid == leader}
-    found |= {pid for pid in table if _bears(pid, marker)}
+    found |= {pid for pid in table if _bears(pid, marker) or (folder and _holds(pid, folder))}
     while True:
         children = {pid for pid, (parent, _) in table.items() if parent in found} - found
         if not children:
@@ -74,6 +76,17 @@ def _bears(pid: int, marker: str) -> bool:
         return marker.encode() in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def _holds(pid: int, folder: str) -> bool:
+    """Whether a process has a file open below a folder."""
+    try:
+        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+            if os.readlink(descriptor).startswith(f"{folder}/"):
+                return True
+    except OSError:
+        pass
+    return False
 
 
 def sockets(pids: Iterable[int]) -> set[str]:

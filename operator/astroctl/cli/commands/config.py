@@ -19,10 +19,10 @@ def command() -> None:
 def schema(output: str) -> None:
     """Print the JSON Schema of run files, for editors and checks."""
     from astroctl.cli.output import emit
-    from astrosage.spec.job import AstroJob
+    from astrosage.spec.reference import schema as job_schema
 
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **AstroJob.model_json_schema(by_alias=True),
+        **job_schema(),
     }
     emit(output, document, str)

@@ -1,0 +1,1 @@
+"""Kubernetes' API: one client, its errors, watches; no policy."""
