@@ -54,8 +54,9 @@ test: setup  ## The whole test suite, on real parts, with coverage of the parent
 test-fast: setup  ## Unit tests only
 	$(BIN)/python -m pytest -m "not api and not e2e"
 
-docs: setup  ## Reference pages from the schema
+docs: setup  ## Reference pages, resource definitions and the chart's schema from the models
 	$(BIN)/python -m astrosage.spec.reference --write
+	$(BIN)/python -m astroctl.render.crd --write
 
 lock:  ## New requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate \

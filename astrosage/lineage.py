@@ -91,9 +91,12 @@ def _sources(name: str, sources: list[Source]) -> list[dict[str, Any]]:
 
 
 def _files(name: str, paths: list[str]) -> list[dict[str, Any]]:
+    from astrosage.data.sources import digests
+
     return [
-        {"name": name, "kind": "file", "path": p, "digest": manifest.sha256_file(Path(p))}
-        for p in paths
+        {"name": name, "kind": "file", "path": file, "digest": sha}
+        for path in paths
+        for file, sha in digests(path, name)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -10,11 +11,13 @@ from typing import Any
 from astrosage.errors import StorageError
 from astrosage.runs import metrics
 from astrosage.runs.directory import RunDirectory
+from astrosage.runs.storage import Storage
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import Stage
 
 _LIVE = ("step", "total", "unit", "tokens", "loss", "tokensPerSecond", "mfu", "etaSeconds")
 _HEARTBEAT_SECONDS = 5.0
+MIRROR = "astrosage-progress.json"
 
 
 class Monitor:
@@ -51,7 +54,15 @@ class Monitor:
         }
         self._written: dict[str, Any] = {}
         self._written_at = 0.0
+        self._mirror: Storage | None = None
         self._thread = threading.Thread(target=self._loop, name="progress", daemon=True)
+
+    def mirror(self, folder: str | None) -> None:
+        """Also write to Ray's log folder, whence the dashboard hands it out to whoever has the
+        cluster's token, whatever the run's storage."""
+        if folder is not None:
+            self._mirror = Storage(folder)
+            self._write(force=True)
 
     def start(self) -> None:
         """Begin to report."""
@@ -109,10 +120,11 @@ class Monitor:
             stale = time.time() - self._written_at > _HEARTBEAT_SECONDS
             if force or stale or self._progress != self._written:
                 self._written_at = time.time()
-                self._run.write_progress(
-                    {**self._progress, "heartbeat": round(self._written_at, 3)}
-                )
+                told = {**self._progress, "heartbeat": round(self._written_at, 3)}
                 self._written = dict(self._progress)
+                if self._mirror is not None:
+                    self._mirror.write_bytes(MIRROR, (json.dumps(told) + "\n").encode())
+                self._run.write_progress(told)
 
     def _cost(self) -> float:
         """USD spent by all attempts, waiting included."""

@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from astrosage import lineage
 from astrosage.context import StageContext
-from astrosage.errors import AstroError, Interrupted, NotFoundError, to_dict
+from astrosage.errors import AstroError, Interrupted, NotFoundError, StorageError, to_dict
 from astrosage.report.build import build_report
 from astrosage.runs import manifest
 from astrosage.runs.directory import RunDirectory
@@ -28,9 +28,12 @@ from astrosage.runs.logs import logging_to
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import Stage
+from ray_jobs.adopt import adopt
 from ray_jobs.monitor import Monitor
 
 log = logging.getLogger("astrosage.pipeline")
+# How long a stop waits for a checkpoint; without it, a driver ends at once.
+_GRACE = "ASTROSAGE_STOP_GRACE_SECONDS"
 # Each is imported where it runs only, since it brings torch with it.
 _PACKAGES = {"prepare": "data", "train": "train", "merge": "merge", "bench": "bench"}
 
@@ -40,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     run = RunDirectory(options.run)
     try:
+        adopt(run)
         job = run.job()
         names = options.stages.split(",")
         stages = [s for s in graph.order(job) if s.name in names]
@@ -63,18 +67,26 @@ class Pipeline:
     def __init__(self, run: RunDirectory, job: AstroJob, stages: list[Stage], attempt: int) -> None:
         self._run, self._job, self._stages = run, job, stages
         self._monitor = Monitor(run, job, stages, attempt)
+        self._running: Stage | None = None
 
     def execute(self) -> int:
         """Run all stages; returns the exit code and leaves the outcome in progress.json."""
         self._monitor.start()
         try:
+            self._run.clear_stop()
             _connect()
+            self._monitor.mirror(_log_folder())
             # After Ray, which sets a handler of its own.
             signal.signal(signal.SIGTERM, self._stop)
             if any(s.kind == "train" for s in self._stages):
                 _import_ahead("ray.train.torch")
             for stage in self._stages:
                 self._run_stage(stage)
+        except Interrupted as error:
+            self._run.clear_stop()
+            print(error.message, file=sys.stderr, flush=True)
+            self._monitor.close("stopped", to_dict(error))
+            return error.exit_code
         except Exception as error:
             facts = to_dict(error)
             print(f"error: {facts['message']}\nhint: {facts['hint']}", file=sys.stderr, flush=True)
@@ -84,6 +96,20 @@ class Pipeline:
         return 0
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        """End; a training first takes a checkpoint, if there is time for one."""
+        seconds = float(os.environ.get(_GRACE) or 0)
+        if not seconds or self._running is None or self._running.kind != "train":
+            self._end_now()
+        try:
+            self._run.request_stop()
+        except StorageError:
+            self._end_now()
+        log.info("stopping on request: waiting up to %.0f s for a checkpoint", seconds)
+        timer = threading.Timer(seconds, self._end_now)
+        timer.daemon = True
+        timer.start()
+
+    def _end_now(self) -> NoReturn:
         """End the process at once, saying so; the cluster ends what belongs to it.
 
         The signal comes while Ray's native code waits, through which no exception may pass.
@@ -97,8 +123,12 @@ class Pipeline:
         directory = self._run.stage(stage.name)
         with logging_to(directory.storage, "driver.log"):
             self._monitor.begin(stage)
+            self._running = stage
             try:
                 self._skip_or_run(stage)
+            except Interrupted:
+                self._monitor.end(stage, "stopped")
+                raise
             except Exception:
                 log.exception("stage %s failed", stage.name)
                 self._monitor.end(stage, "failed")
@@ -183,6 +213,14 @@ def _connect() -> None:
         logging_level=logging.WARNING,
         namespace="astrosage",
     )
+
+
+def _log_folder() -> str | None:
+    """Ray's own log folder on this node, whose files the dashboard hands out."""
+    import ray
+
+    node = getattr(ray._private.worker, "_global_node", None)
+    return str(node.get_logs_dir_path()) if node is not None else None
 
 
 def _import_ahead(module: str) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from tests import tiny
 
+pytest_plugins = ["tests.kube.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:

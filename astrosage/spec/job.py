@@ -54,7 +54,7 @@ class JobSpec(SpecModel):
     """Base model: alias, local path or hub id."""
     storage: str = "./runs"
     """Where the run directory lives: local path, s3://, gs://, az://, pvc://claim/path."""
-    stages: list[Stage] = Field(min_length=1)
+    stages: list[Stage] = Field(min_length=1, max_length=64)
     """The steps; each names its inputs, so their order in the file does not matter."""
     cluster: Cluster = Cluster()
     """Workers and their resources."""

@@ -101,7 +101,7 @@ class Kubernetes(SpecModel):
     """Labels of the nodes that workers may run on, next to the pool's."""
     tolerations: list[Toleration] = []
     """Taints that workers put up with, next to the pool's and that of GPUs."""
-    env: list[Variable] = []
+    env: list[Variable] = Field(default=[], max_length=256)
     """Environment variables of all pods."""
     env_from_secrets: list[ObjectName] = []
     """Secrets all of whose keys become environment variables, such as object-store credentials."""

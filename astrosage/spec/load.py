@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from astrosage.errors import DataError, NotFoundError, SpecError
-from astrosage.spec import graph
+from astrosage.spec import graph, local
 from astrosage.spec.job import AstroJob
 
 
@@ -163,40 +163,18 @@ _UNION_TAGS = {"int", "Elastic", "constrained-int"}
 
 def with_absolute_paths(job: AstroJob, folder: Path) -> AstroJob:
     """The job with every local path absolute; URIs, aliases, hub ids and stages as they are."""
-    job = job.model_copy(deep=True)
-    spec = job.spec
-    stages = {s.name for s in spec.stages}
 
-    def model(value: str | None) -> str | None:
-        if value is None or value in stages or "://" in value:
+    def change(found: local.Named) -> str:
+        value = found.value
+        if "://" in value:
             return value
         explicit = value.startswith((".", "/", "~"))
-        return absolute(value, folder) if explicit or (folder / value).is_dir() else value
+        if found.kind == "model" and not explicit and not (folder / value).is_dir():
+            return value
+        return absolute(value, folder)
 
-    spec.storage = absolute(spec.storage, folder)
-    spec.model = model(spec.model) or spec.model
-    for stage in spec.stages:
-        if stage.prepare:
-            prepare = stage.prepare
-            prepare.model = model(prepare.model)
-            for source in [*prepare.sources, *prepare.validation.sources]:
-                source.path = absolute(source.path, folder)
-            prepare.decontaminate.against = [
-                absolute(p, folder) for p in prepare.decontaminate.against
-            ]
-        elif stage.train:
-            stage.train.model = model(stage.train.model)
-        elif stage.merge:
-            stage.merge.base = model(stage.merge.base)
-            for donor in stage.merge.models:
-                donor.model = model(donor.model) or donor.model
-        elif stage.bench:
-            bench = stage.bench
-            bench.model, bench.baseline = model(bench.model), model(bench.baseline)
-            for questions in bench.questions:
-                questions.path = absolute(questions.path, folder)
-            for source in bench.heldout:
-                source.path = absolute(source.path, folder)
+    job = local.rewritten(job, change)
+    job.spec.storage = absolute(job.spec.storage, folder)
     return job
 
 

@@ -55,7 +55,7 @@ class Network(SpecModel):
 
     resources: dict[str, Annotated[int, Field(ge=1)]] = {}
     """Extended resources that each worker pod asks for, such as rdma/hca: 1."""
-    env: list[Variable] = []
+    env: list[Variable] = Field(default=[], max_length=256)
     """NCCL settings, such as NCCL_IB_HCA or NCCL_SOCKET_IFNAME."""
 
 

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from astrosage.spec.base import SpecModel
 from astrosage.spec.job import AstroJob
+from astrosage.spec.pool import GPUNodePool
 
 _BOUNDS = {
     "minimum": "≥ {}",
@@ -42,11 +44,16 @@ How to read it:
   *Its defaults* are those of the linked group.
 - Fields marked Kubernetes are part of the format; on a laptop or a Ray cluster they do nothing.
 """
+_POOL_HEADER = """# GPUNodePool reference
+
+Made from the schema by `make docs`; do not edit. A GPUNodePool is an object of the whole cluster;
+`kubectl explain gpunodepool.spec` tells the same. How pools grow and shrink: [pools](pools.md).
+"""
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a run file."""
-    found: dict[str, Any] = _without_cel(AstroJob.model_json_schema(by_alias=True))
+def schema(model: type[SpecModel] = AstroJob) -> dict[str, Any]:
+    """The JSON Schema of a run file, or of a pool."""
+    found: dict[str, Any] = _without_cel(model.model_json_schema(by_alias=True))
     return found
 
 
@@ -59,13 +66,21 @@ def _without_cel(node: Any) -> Any:
 
 def page() -> str:
     """The reference page in Markdown: a section for each group of fields, in reading order."""
-    whole = schema()
-    definitions = {"AstroJob": whole, **whole["$defs"]}
-    sections = [_section(name, definitions[name]) for name in _order(definitions)]
-    return _HEADER + "\n" + "\n".join(sections)
+    return _HEADER + "\n" + "\n".join(_sections(AstroJob))
 
 
-def _order(definitions: dict[str, Any]) -> list[str]:
+def pool_page() -> str:
+    """The same for pools of GPU nodes."""
+    return _POOL_HEADER + "\n" + "\n".join(_sections(GPUNodePool))
+
+
+def _sections(model: type[SpecModel]) -> list[str]:
+    whole = schema(model)
+    definitions = {model.__name__: whole, **whole["$defs"]}
+    return [_section(name, definitions[name]) for name in _order(model.__name__, definitions)]
+
+
+def _order(top: str, definitions: dict[str, Any]) -> list[str]:
     """Groups as a reader meets them, depth first from the top."""
     found: list[str] = []
 
@@ -77,7 +92,7 @@ def _order(definitions: dict[str, Any]) -> list[str]:
             for reference in _references(field):
                 visit(reference)
 
-    visit("AstroJob")
+    visit(top)
     return found
 
 
@@ -138,6 +153,7 @@ def main() -> None:
         return
     folder = Path("docs")
     (folder / "reference.md").write_text(page())
+    (folder / "pool-reference.md").write_text(pool_page())
     (folder / "astrojob.schema.json").write_text(json.dumps(schema(), indent=2) + "\n")
 
 

@@ -219,7 +219,7 @@ class MergeSpec(SpecModel):
     """TIES: Yadav et al. 2023; DARE: Yu et al. 2024."""
     base: str | None = None
     """What differences are taken from (ties, dare_ties), or the first end (slerp)."""
-    models: list[MergeModel] = Field(min_length=1)
+    models: list[MergeModel] = Field(min_length=1, max_length=64)
     """The donors."""
     normalize: bool = True
     """Divide by the sum of the weights, for ties and dare_ties by that of the donors which agree in

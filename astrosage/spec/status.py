@@ -79,9 +79,11 @@ class RayJobStatus(SpecModel):
     attempt: int = 1
     """From 1; a failed one is followed by another."""
     state: str = ""
-    """KubeRay's jobDeploymentStatus."""
+    """Active, Succeeded, Failed or Stopped."""
     cluster: str | None = None
     """Its RayCluster."""
+    content: str | None = None
+    """Hash of what it and those before it make; when it changes, they run again."""
 
 
 class Failure(SpecModel):
@@ -128,6 +130,8 @@ class JobStatus(SpecModel):
     """Newest checkpoint, from which a resume goes on."""
     error: Failure | None = None
     """Why it failed."""
+    observed_retry: str | None = None
+    """The `astrosage.io/retry` annotation that was obeyed last."""
     start_time: str | None = None
     """When the first attempt started (RFC 3339)."""
     completion_time: str | None = None
@@ -153,7 +157,13 @@ class PoolStatus(SpecModel):
     """When the size was changed last (RFC 3339)."""
     last_scale_seconds: float | None = None
     """How long the last scale-up took until its nodes were ready."""
+    spend_time: str | None = None
+    """Until when spending is counted (RFC 3339)."""
+    asked: int | None = None
+    """The size of a scale-up that is under way."""
+    memory: str | None = None
+    """What the policy remembers from one round to the next, as JSON."""
     observed_generation: int | None = None
     """The newest generation looked at."""
     conditions: list[Condition] = []
-    """Ready (the driver can be asked), Scaling, Limited (maximum or budget)."""
+    """Ready (the driver can be asked), Scaling, Limited (maximum, budget, or no delivery)."""

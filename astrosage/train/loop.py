@@ -19,6 +19,7 @@ from astrosage.runs.logs import logging_to
 from astrosage.spec.stages import TrainSpec
 from astrosage.train import checkpoint, deepspeed_config, engine, export, model, throughput
 from astrosage.train.batches import FlatBatch, flatten
+from astrosage.train.notices import POLL_PREEMPTION, STOP, Notices
 from astrosage.train.schedule import learning_rate
 
 log = logging.getLogger("astrosage.train")
@@ -31,7 +32,8 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
         config: ``context`` (the fields of a StageContext) and ``threads``.
 
     Returns:
-        Facts for the lineage: steps, tokens, peak memory, what MFU was divided by.
+        Facts for the lineage: steps, tokens, peak memory, what MFU was divided by. If training was
+        asked to stop, ``stopped`` with the step, and nothing is exported.
     """
     import ray.train
 
@@ -78,6 +80,8 @@ class Trainer:
         )
         self.accumulation = self.spec.global_batch_size // (self.micro * self.world_size)
         self.state = State()
+        self.notices = Notices(context.run, self.rank)
+        self.notice, self.saved = 0, -1
 
     def run(self) -> dict[str, Any]:
         """Train to the end and export."""
@@ -104,9 +108,12 @@ class Trainer:
         self._train()
         if self.metrics:
             self.metrics.close()
+        if self.state.step < self.total:
+            return {"stopped": self.state.step}
         return self._finish(source)
 
     def _train(self) -> None:
+        """Step until the end, or until a stop is asked for; what is done is in a checkpoint."""
         if self.state.step == 0:
             self._validate()
         while self.state.step < self.total:
@@ -116,6 +123,18 @@ class Trainer:
                 self._validate()
             if self._due(self.spec.checkpoint.every_steps) or step == self.total:
                 self._checkpoint()
+            if self.notice and self._heed():
+                return
+
+    def _heed(self) -> bool:
+        """Take a checkpoint if there may not be another chance; tells whether to stop."""
+        stop = bool(self.notice & STOP)
+        taken = bool(self.notice & POLL_PREEMPTION) and self.notices.preempted()
+        if (stop or taken) and self.saved != self.state.step:
+            self._checkpoint()
+        if stop and self.state.step < self.total:
+            log.info("stopping on request at step %d of %d", self.state.step, self.total)
+        return stop
 
     def _due(self, every: int | None) -> bool:
         return every is not None and self.state.step % every == 0
@@ -139,7 +158,8 @@ class Trainer:
             summed += float(loss.detach())
             flops += throughput.training_flops(self.config, batch.lengths, len(batch.targets))
             if index == self.accumulation - 1:
-                summed, flops = engine.all_sum(summed, flops)
+                summed, flops, notice = engine.all_sum(summed, flops, self.notices.look())
+                self.notice = int(notice)
                 self._refuse_bad_loss(summed / max(1, learnt), rows)
             self.engine.step()
         self.state.step += 1
@@ -211,6 +231,7 @@ class Trainer:
             "worldSize": self.world_size,
         }
         checkpoint.save(self.engine, state, self.rank, self.storage)
+        self.saved = self.state.step
         self._log(checkpoint=f"step-{self.state.step:08d}")
 
     def _finish(self, source: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from astrosage.context import StageContext
-from astrosage.errors import AstroError, CapacityError, StorageError, TrainingError
+from astrosage.errors import AstroError, CapacityError, Interrupted, StorageError, TrainingError
 from astrosage.runs.storage import os_hint, os_reason
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import TrainSpec
@@ -31,6 +31,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
     Raises:
         AstroError: What a worker found wrong, or a TrainingError when retries are used up.
+        Interrupted: If a stop was asked for; a checkpoint has been taken.
     """
     from ray.train import TrainingFailedError
 
@@ -44,6 +45,12 @@ def run(context: StageContext) -> dict[str, Any]:
         try:
             result = _trainer(context, job).fit()
             facts: dict[str, Any] = result.return_value
+            if "stopped" in facts:
+                raise Interrupted(
+                    f"stage {context.stage_name}: stopped on request after step "
+                    f"{facts['stopped']}, with a checkpoint",
+                    "`astroctl resume` goes on from there",
+                )
             return facts
         except TrainingFailedError as error:
             failures += 1

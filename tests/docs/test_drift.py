@@ -11,6 +11,10 @@ def test_reference_page_is_that_of_the_schema() -> None:
     assert (ROOT / "docs/reference.md").read_text() == reference.page(), "run `make docs`"
 
 
+def test_pool_page_is_that_of_the_schema() -> None:
+    assert (ROOT / "docs/pool-reference.md").read_text() == reference.pool_page(), "run `make docs`"
+
+
 def test_json_schema_is_that_of_the_models() -> None:
     written = json.loads((ROOT / "docs/astrojob.schema.json").read_text())
     assert written == reference.schema(), "run `make docs`"

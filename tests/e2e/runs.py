@@ -70,8 +70,10 @@ def make_job(
 class Driver:
     """``python -m ray_jobs.pipeline`` in a session of its own, so that all of it can be killed."""
 
-    def __init__(self, run: RunDirectory, attempt: int = 1, cpus: int = 2) -> None:
-        environment = dict(os.environ, RAY_ADDRESS="", OMP_NUM_THREADS="1")
+    def __init__(
+        self, run: RunDirectory, attempt: int = 1, cpus: int = 2, **variables: str
+    ) -> None:
+        environment = dict(os.environ, RAY_ADDRESS="", OMP_NUM_THREADS="1", **variables)
         environment["RAY_USAGE_STATS_ENABLED"] = "0"
         # Nothing may be compiled while training on a CPU.
         environment["CC"] = environment["CXX"] = "/bin/false"

@@ -164,6 +164,30 @@ def test_sigterm_stops_and_the_run_resumes(
     assert [s["phase"] for s in run.progress()["stages"]] == ["skipped", "skipped"]
 
 
+@pytest.mark.parametrize("how", ["signal", "request"])
+def test_a_stop_with_time_left_takes_a_checkpoint(
+    how: str, tmp_path: Path, tiny_model: Path, reference: RunDirectory, drivers: list[Driver]
+) -> None:
+    _, run = make_job(tmp_path, tiny_model, f"graceful-{how}")
+    drivers.append(Driver(run, ASTROSAGE_STOP_GRACE_SECONDS="60"))
+    drivers[-1].until_step(3)
+    if how == "signal":
+        drivers[-1].process.terminate()
+    else:
+        run.request_stop()
+    code, output = drivers[-1].wait()
+    assert code == 130
+    stopped = run.progress()
+    assert stopped["phase"] == "stopped"
+    step = int(stopped["checkpoint"].removeprefix("step-"))
+    assert max(losses(run)) == step, "the checkpoint is of the last step"
+    assert f"stopped on request after step {step}, with a checkpoint" in output
+    assert not run.stop_requested()
+    drivers.append(Driver(run, attempt=2))
+    drivers[-1].succeed()
+    assert_same_end(run, reference)
+
+
 def test_damaged_newest_checkpoint_gives_way_to_the_one_before(
     tmp_path: Path, tiny_model: Path, drivers: list[Driver]
 ) -> None:

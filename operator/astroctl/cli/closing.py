@@ -68,9 +68,8 @@ def accuracy(score: dict[str, Any] | None) -> str:
     return f"{score['accuracy']:.1%} [{score['low']:.1%}, {score['high']:.1%}]".replace("%", " %")
 
 
-def closing(record: Record) -> str:
+def closing(record: Record, directory: RunDirectory) -> str:
     """The whole closing text of a run that succeeded."""
-    directory = RunDirectory(record.uri)
     found = summaries(directory)
     parts = [
         f"{stage}: {s.get('model')}"
@@ -90,7 +89,7 @@ def next_commands(record: Record, directory: RunDirectory, scored: bool) -> list
     """The three commands that make sense now."""
     job = directory.job()
     models = [s for s in job.spec.stages if s.kind in ("train", "merge") and directory.finished(s)]
-    name = record.name if record.namespace == "default" else record.key
+    name = record.called
     commands = [f"astroctl report {name} --open"] if scored else []
     if models:
         commands += [f"astroctl serve {name}", 'astroctl ask "What is a Cepheid?"']

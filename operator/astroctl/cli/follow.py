@@ -9,11 +9,11 @@ import time
 import click
 
 from astroctl.cli.output import duration, say
+from astroctl.runs.choose import runs_of
 from astroctl.runs.registry import Record
-from astroctl.runs.state import FINAL, View, view
+from astroctl.runs.state import View
 from astrosage.errors import FAMILIES, AstroError, Interrupted
 
-_POLL_SECONDS = 0.5
 _LINE_SECONDS = 10.0
 
 
@@ -23,7 +23,7 @@ def progress_line(state: View) -> str:
     stages = progress.get("stages") or []
     names = [s["name"] for s in stages]
     if state.phase == "pending" or not names:
-        return f"{state.phase}: waiting for the driver"
+        return state.phase if state.note else f"{state.phase}: waiting for the driver"
     stage = progress.get("stage")
     if stage not in names:
         return f"{state.phase}: {len(names)} stages"
@@ -79,34 +79,20 @@ def follow(record: Record) -> View:
     """
     live = LiveLine()
     try:
-        while True:
-            state = view(record)
-            if state.phase not in ("pending", "running"):
-                # A driver that just ended may be quicker than the cluster's word of it.
-                state = _settled(record, state)
-                break
+        for state in runs_of(record).states(record):
             live.show(state)
-            time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         live.done()
         raise detached(record) from None
-    live.show(state)
     live.done()
     if state.phase != "succeeded":
         raise outcome(state)
     return state
 
 
-def _settled(record: Record, state: View) -> View:
-    if state.phase in FINAL:
-        return state
-    time.sleep(_POLL_SECONDS)
-    return view(record)
-
-
 def detached(record: Record) -> Interrupted:
     """What Ctrl-C means while following."""
-    name = record.name if record.namespace == "default" else record.key
+    name = record.called
     return Interrupted(
         f"no longer following; the run `{name}` goes on",
         f"come back with `astroctl status {name} --watch` or `astroctl logs -f {name}`; end it "
@@ -122,6 +108,6 @@ def outcome(state: View) -> AstroError:
         error = family(str(state.error["message"]), str(state.error.get("hint") or hint))
         error.exit_code = int(state.error.get("exitCode") or family.exit_code)
         return error
-    if state.phase == "stopped":
-        return Interrupted(f"the run `{name}` was stopped", hint)
+    if state.phase in ("stopped", "suspended"):
+        return Interrupted(f"the run `{name}` was {state.phase}", hint)
     return Interrupted(f"the run `{name}` was interrupted: {state.note}", hint)

@@ -44,7 +44,9 @@ def _stage_names(context: click.Context) -> list[str]:
     from astroctl.runs.find import find
     from astrosage.runs.directory import RunDirectory
 
-    record = find(context.params.get("name"), context.params.get("namespace") or "default")
+    record = find(context.params.get("name"), context.params.get("namespace"))
+    if record.target == "kubernetes":
+        return record.stages  # a cluster may be slow to answer
     return [s.name for s in RunDirectory(record.uri).job().spec.stages]
 
 
@@ -72,10 +74,38 @@ set_option = click.option(
     help="Set a field of the run file, list items by number or name; may be repeated.",
 )
 
-target_options = all_of(
+target_option = click.option(
+    "--target",
+    type=click.Choice(["local", "ray", "kubernetes"]),
+    envvar="ASTROCTL_TARGET",
+    help="Where to run  [default: local]",
+)
+
+cluster_options = all_of(
     click.option(
-        "--target", type=click.Choice(["local", "ray"]), help="Where to run  [default: local]"
+        "--context",
+        metavar="NAME",
+        envvar="ASTROCTL_CONTEXT",
+        help="Context of the kubeconfig (target kubernetes).",
     ),
+    click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        envvar="ASTROCTL_KUBECONFIG",
+        help="Kubeconfig (target kubernetes)  [default: KUBECONFIG, ~/.kube/config]",
+    ),
+)
+
+namespace_option = click.option(
+    "-n",
+    "--namespace",
+    envvar="ASTROCTL_NAMESPACE",
+    help="The run's namespace  [default: the file's; `default`; on Kubernetes the context's]",
+)
+
+target_options = all_of(
+    target_option,
     click.option("--address", metavar="URL", help="Dashboard of a Ray cluster (target ray)."),
     click.option(
         "--shared-storage",
@@ -87,11 +117,22 @@ target_options = all_of(
         type=click.IntRange(1024, 65535),
         help="Port for the dashboard of a new local cluster  [default: 8265 or a free one]",
     ),
+    cluster_options,
 )
 
 run_options = all_of(
-    click.option("-n", "--namespace", default="default", help="The run's namespace."),
+    namespace_option,
     click.option("--storage", metavar="URI", help="Look in this storage, not in the registry."),
+)
+
+where_options = all_of(
+    click.option(
+        "--target",
+        type=click.Choice(["local", "ray", "kubernetes"]),
+        envvar="ASTROCTL_TARGET",
+        help="Only this target's runs; kubernetes: ask the cluster  [default: the registry]",
+    ),
+    cluster_options,
 )
 
 
@@ -100,13 +141,43 @@ def run_argument(*, required: bool = True) -> Decorator:
     return click.argument("name", required=required, shell_complete=complete_runs)
 
 
+def where_from(options: dict[str, Any]) -> Any:
+    """Take the options of :data:`where_options` out of a command's: which runs are meant."""
+    from astroctl.runs.find import Where
+
+    found = Where(options["target"], *_cluster_from(options))
+    for name in ("target", "context", "kubeconfig"):
+        del options[name]
+    return found
+
+
 def target_from(options: dict[str, Any]) -> Any:
-    """Take the target's options out of a command's and make the target."""
+    """Take the target's options out of a command's and make the target.
+
+    The namespace stays in the options.
+    """
     from astroctl.targets.choose import choose
 
+    context, kubeconfig = _cluster_from(options)
+    del options["context"], options["kubeconfig"]
     return choose(
         options.pop("target"),
         options.pop("address"),
         shared_storage=options.pop("shared_storage"),
         dashboard_port=options.pop("dashboard_port"),
+        context=context,
+        kubeconfig=kubeconfig,
+        namespace=options.get("namespace"),
     )
+
+
+def _cluster_from(options: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Context and kubeconfig; variables of the shell do not choose the target by themselves."""
+    context = click.get_current_context()
+    environment = click.core.ParameterSource.ENVIRONMENT
+    found = []
+    for name in ("context", "kubeconfig"):
+        value = options.get(name)
+        given = context.get_parameter_source(name) is not environment
+        found.append(value if given or options.get("target") == "kubernetes" else None)
+    return found[0], found[1]

@@ -8,7 +8,8 @@ because custom resources have no classes there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Kube:
 
     def __init__(self, api: Any, namespace: str = "default", context: str = "") -> None:
         self.api, self.namespace, self.context = api, namespace, context
+        self._connect: Callable[[], Kube] | None = None
 
     @classmethod
     def connect(
@@ -49,9 +51,18 @@ class Kube:
             NotFoundError: If there is no kubeconfig, or it has no such context.
             ClusterError: If it cannot be used.
         """
+        made = cls._connected(context, kubeconfig, connections)
+        made._connect = lambda: cls._connected(context, kubeconfig, connections)
+        return made
+
+    @classmethod
+    def _connected(cls, context: str | None, kubeconfig: str | None, connections: int) -> Kube:
         from kubernetes import client, config
         from kubernetes.config.config_exception import ConfigException
+        from yaml import YAMLError
 
+        # The library reads the variable once, when it is imported.
+        kubeconfig = kubeconfig or os.environ.get("KUBECONFIG") or None
         configuration = client.Configuration()
         configuration.connection_pool_maxsize = connections
         try:
@@ -71,13 +82,22 @@ class Kube:
                 "set KUBECONFIG or write ~/.kube/config; `kubectl config get-contexts` lists what "
                 "it has",
             ) from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
             raise ClusterError(
                 f"the kubeconfig cannot be used: {error}", "`kubectl cluster-info` must work first"
             ) from None
         chosen = next((c for c in contexts if c["name"] == context), active)
         namespace = chosen["context"].get("namespace") or "default"
         return cls(client.ApiClient(configuration), namespace, str(chosen["name"]))
+
+    def renew(self) -> None:
+        """Read the credentials again: a person may have logged in anew since.
+
+        Raises:
+            NotFoundError, ClusterError: If the kubeconfig cannot be used any more.
+        """
+        if self._connect is not None:
+            self.api = self._connect().api
 
     @property
     def host(self) -> str:
@@ -93,6 +113,7 @@ class Kube:
         content_type: str = "application/json",
         timeout: tuple[float, float] | None = None,
         stream: bool = False,
+        headers: dict[str, str] | None = None,
         **query: Any,
     ) -> Any:
         """Send one request.
@@ -104,6 +125,7 @@ class Kube:
             content_type: Which kind of patch.
             timeout: Seconds to connect and to wait for each piece of the answer.
             stream: Give the raw answer (to be read in pieces and released) instead of its JSON.
+            headers: More of them.
             query: Query parameters; None leaves one out.
 
         Raises:
@@ -114,13 +136,13 @@ class Kube:
         from urllib3.exceptions import HTTPError
 
         asked = f"{method} {path}"
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        sent = {"Accept": "application/json", "Content-Type": content_type, **(headers or {})}
         try:
             answer = self.api.call_api(
                 path,
                 method,
                 query_params=[(k, v) for k, v in query.items() if v is not None],
-                header_params=headers,
+                header_params=sent,
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
@@ -254,8 +276,6 @@ class Kube:
 
 
 def _in_pod() -> bool:
-    import os
-
     there = Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
     return there and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -11,12 +12,14 @@ from typing import Any
 from astroctl.kube.client import Kube, Object
 from astroctl.kube.errors import ApiError, Gone, Unauthorized, explain
 from astroctl.kube.resources import Resource
+from astrosage.errors import AstroError
 
 # The server ends a watch after this time; reading waits a little longer, so that a connection that
 # died without a word is noticed.
 _WATCH_SECONDS = 120
 _GRACE_SECONDS = 15.0
 _LONGEST_PAUSE = 30.0
+_MOMENT = 0.5
 
 
 def watch(
@@ -28,6 +31,7 @@ def watch(
     fields: str | None = None,
     stop: Callable[[], bool] = lambda: False,
     patience: float | None = None,
+    trouble: Callable[[AstroError], None] | None = None,
 ) -> Iterator[tuple[str, Object]]:
     """``(type, object)`` of all that is and all that changes: ADDED, MODIFIED, DELETED.
 
@@ -42,6 +46,7 @@ def watch(
         fields: Field selector.
         stop: Asked between events; true ends the watch.
         patience: Give up when the server could not be reached for so many seconds; None never.
+        trouble: Told once of each break that lasts longer than a moment.
 
     Raises:
         ApiError: When patience is over.
@@ -49,12 +54,12 @@ def watch(
     """
     known: dict[str, Object] = {}
     failing_since: float | None = None
-    pause = 0.2
+    pause, told = 0.2, False
     while not stop():
         try:
             version, items = _list(kube, kind, namespace, labels, fields)
             yield from _relisted(known, items)
-            failing_since, pause = None, 0.2
+            failing_since, pause, told = None, 0.2, False
             for change, obj in _changes(kube, kind, namespace, labels, fields, version, stop):
                 uid = obj["metadata"]["uid"]
                 if change == "DELETED":
@@ -67,11 +72,22 @@ def watch(
         except (ApiError, Unauthorized) as error:
             if not error.retryable and not isinstance(error, Unauthorized):
                 raise
+            if isinstance(error, Unauthorized):
+                _renew(kube)
             failing_since = failing_since or time.monotonic()
             if patience is not None and time.monotonic() - failing_since > patience:
                 raise
+            if trouble is not None and pause > _MOMENT and not told:
+                trouble(error)
+                told = True
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _renew(kube: Kube) -> None:
+    """New credentials, if there are any; a kubeconfig that is just being written is no trouble."""
+    with contextlib.suppress(AstroError):
+        kube.renew()
 
 
 def _list(

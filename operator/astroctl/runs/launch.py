@@ -65,7 +65,7 @@ def submit(job: AstroJob, stages: Sequence[Stage], target: JobsTarget) -> tuple[
         return _start(record, target), warnings
     except BaseException:
         directory.delete()
-        registry.remove(record.key)
+        registry.remove(record.place)
         raise
 
 
@@ -116,7 +116,7 @@ def go_on(record: Record, target: JobsTarget) -> tuple[Record, list[str]]:
     """
     directory = RunDirectory(record.uri)
     job = directory.job()
-    current = view(registry.get(record.key) or record)
+    current = view(registry.get(record.place) or record)
     if current.phase in RUNS_STILL and record.attempt:
         raise ConflictError(
             f"the run `{record.name}` is {current.phase}",

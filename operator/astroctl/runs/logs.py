@@ -6,35 +6,30 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from astroctl.runs.find import target_of
 from astroctl.runs.registry import Record
-from astroctl.runs.state import RUNS_STILL, view
+from astroctl.runs.state import RUNS_STILL, View
 from astrosage.errors import NotFoundError
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec.base import did_you_mean
 
-_POLL_SECONDS = 0.5
+# Logs are read whole; at most a tenth of the time goes into that, however long they get.
+_READING_SHARE = 10.0
 
 
-def job_log(record: Record) -> str | None:
-    """The driver's output; None if the cluster has none."""
-    if not record.submission_id:
-        return None
-    return target_of(record).logs(record.submission_id)
-
-
-def stage_logs(record: Record, stage: str | None, rank: int | None) -> dict[str, str]:
+def stage_logs(
+    record: Record, directory: RunDirectory, stage: str | None, rank: int | None
+) -> dict[str, str]:
     """``stage/file -> text`` of the run directory's log files.
 
     Args:
         record: The run.
+        directory: Its directory.
         stage: Only this stage's.
         rank: Only the files whose name carries this rank.
 
     Raises:
         NotFoundError: If there is no such stage or no such file.
     """
-    directory = RunDirectory(record.uri)
     names = [s.name for s in directory.job().spec.stages]
     if stage is not None and stage not in names:
         raise NotFoundError(
@@ -60,19 +55,24 @@ def _rank(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def tail(record: Record, source: Callable[[], Mapping[str, str]], follow: bool) -> Iterator[str]:
+def tail(
+    source: Callable[[], Mapping[str, str]],
+    view: Callable[[], View] | None,
+    seconds: float = 0.5,
+) -> Iterator[str]:
     """Pieces of text as they come, with a header where the file changes.
 
     Args:
-        record: The run.
         source: Reads ``name -> whole text so far``; a name that is empty gets no header.
-        follow: Go on until the run is over.
+        view: What the run does; followed until it is over. None: what there is now.
+        seconds: Between two looks, at least; more where reading takes long.
     """
     shown: dict[str, int] = {}
     current = ""
     while True:
         # Asked before the logs are read, so that the last lines are not missed.
-        over = not follow or view(record).phase not in RUNS_STILL
+        over = view is None or view().phase not in RUNS_STILL
+        began = time.monotonic()
         for name, text in source().items():
             new = text[shown.get(name, 0) :]
             shown[name] = len(text)
@@ -83,4 +83,4 @@ def tail(record: Record, source: Callable[[], Mapping[str, str]], follow: bool) 
                 yield new
         if over:
             return
-        time.sleep(_POLL_SECONDS)
+        time.sleep(max(seconds, _READING_SHARE * (time.monotonic() - began)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from astroctl.runs.find import target_of
 from astroctl.runs.registry import Record
 from astroctl.targets.base import ACTIVE, GONE, UNKNOWN, JobState
+from astroctl.targets.jobs_target import JobsTarget
 from astrosage.errors import NotFoundError
 from astrosage.runs.directory import RunDirectory
 
@@ -23,12 +23,15 @@ class View:
 
     Attributes:
         record: The run.
-        phase: pending, running, succeeded, failed, stopped, or interrupted (the driver is gone
-            without a last word).
+        phase: pending, running, succeeded, failed, stopped, suspended (Kubernetes), or interrupted
+            (the driver is gone without a last word).
         progress: progress.json; empty before the driver's first report.
         job: The cluster's account.
         note: What is odd, in words; empty if nothing is.
         hint: What to do; empty if nothing is to be done.
+        conditions: The operator's conditions (Kubernetes).
+        ray_jobs: The RayJobs of the run's groups of stages (Kubernetes).
+        events: What happened lately, oldest first (Kubernetes).
     """
 
     record: Record
@@ -37,6 +40,9 @@ class View:
     job: JobState
     note: str = ""
     hint: str = ""
+    conditions: list[dict[str, Any]] = field(default_factory=list)
+    ray_jobs: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def error(self) -> dict[str, Any] | None:
@@ -57,17 +63,37 @@ class View:
             "submissionId": self.record.submission_id or None,
             "jobStatus": self.job.status,
             "progress": self.progress,
+            **{
+                name: value
+                for name, value in (
+                    ("conditions", self.conditions),
+                    ("rayJobs", self.ray_jobs),
+                    ("events", self.events),
+                )
+                if value
+            },
         }
 
 
 def view(record: Record) -> View:
-    """The run's state now. Works without a cluster.
+    """The run's state now, wherever it runs. Works without a cluster.
+
+    Raises:
+        NotFoundError: If the run is gone.
+    """
+    from astroctl.runs.choose import runs_of
+
+    return runs_of(record).view(record)
+
+
+def account(record: Record, target: JobsTarget) -> View:
+    """The state of a run on a Ray cluster.
 
     Raises:
         NotFoundError: If the run directory is gone.
     """
     directory = RunDirectory(record.uri)
-    job = target_of(record).state(record.submission_id) if record.submission_id else JobState(GONE)
+    job = target.state(record.submission_id) if record.submission_id else JobState(GONE)
     # The directory is read after the cluster: a driver writes its last word before it ends.
     progress = directory.progress()
     if not progress and not directory.exists():

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from astroctl.runs.find import target_of
 from astroctl.runs.registry import Record
-from astroctl.runs.state import RUNS_STILL, View, view
+from astroctl.runs.state import RUNS_STILL, View, account
 from astroctl.targets.base import ACTIVE
+from astroctl.targets.jobs_target import JobsTarget
 from astrosage.errors import ClusterError
 from astrosage.runs.directory import RunDirectory
 
 
-def stop(record: Record, timeout: float) -> View:
+def stop(record: Record, target: JobsTarget, timeout: float) -> View:
     """Stop a run and wait for its driver to end. A run that is over is left as it is.
 
     Args:
         record: The run.
+        target: Where it runs.
         timeout: Seconds to wait.
 
     Raises:
         ClusterError: If the driver goes on, or the cluster cannot be asked to stop it.
     """
-    before = view(record)
+    before = account(record, target)
     if before.phase not in (*RUNS_STILL, "interrupted"):
         return before
-    target = target_of(record)
     if before.job.status in ACTIVE:
         target.stop(record.submission_id)
         state = target.wait_ended(record.submission_id, timeout)
@@ -37,10 +37,10 @@ def stop(record: Record, timeout: float) -> View:
             f"the cluster of `{record.name}` cannot be asked to stop it: {before.job.message}",
             "try again when it can be reached",
         )
-    after = view(record)
+    after = account(record, target)
     if after.phase in ("pending", "running", "interrupted", "stopped"):
         _write_stopped(record)
-    return view(record)
+    return account(record, target)
 
 
 def _write_stopped(record: Record) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from astroctl.cli.command import command as make
-from astroctl.cli.options import complete_runs, output_option, target_from, target_options
+from astroctl.cli.options import (
+    complete_runs,
+    namespace_option,
+    output_option,
+    target_from,
+    target_options,
+)
 
 
 @make(
@@ -43,7 +49,7 @@ from astroctl.cli.options import complete_runs, output_option, target_from, targ
 @click.option("--workers", type=click.IntRange(1), default=1, help="Workers.")
 @click.option("--name", help="The run's name  [default: bench-MODEL-TIME]")
 @click.option("--storage", default="./runs", help="Where the run directory goes.")
-@click.option("-n", "--namespace", default="default", help="The run's namespace.")
+@namespace_option
 @target_options
 @click.option("--follow/--no-follow", default=True, help="Show progress and the scores.")
 @output_option
@@ -53,11 +59,13 @@ def command(**options: Any) -> None:
     MODEL is a directory, an alias, a hub id, or a run, whose newest model is meant.
     """
     from astroctl.cli.submitting import start
+    from astroctl.runs.choose import runs_on
     from astrosage.spec import load
 
-    target = target_from(options)
+    runs = runs_on(target_from(options))
     job = load.with_absolute_paths(load.parse(_job(options), source="bench"), Path.cwd())
-    start(job, job.spec.stages, target, options)
+    job = runs.place(job, options["namespace"], Path.cwd())
+    start(job, job.spec.stages, runs, options)
 
 
 def _job(options: dict[str, Any]) -> dict[str, Any]:
@@ -90,10 +98,7 @@ def _job(options: dict[str, Any]) -> dict[str, Any]:
     if options["max_new_tokens"]:
         bench["generation"] = {"maxNewTokens": options["max_new_tokens"]}
     return {
-        "metadata": {
-            "name": options["name"] or _name(label),
-            "namespace": options["namespace"],
-        },
+        "metadata": {"name": options["name"] or _name(label)},
         "spec": {
             "model": base,
             "storage": options["storage"],

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
+from typing import Any
 
 import click
 
 from astroctl.cli.command import command as make
-from astroctl.cli.options import output_option, run_argument, run_options
+from astroctl.cli.options import (
+    output_option,
+    run_argument,
+    run_options,
+    where_from,
+    where_options,
+)
 from astroctl.cli.output import emit
 
 
-@make("delete", "astroctl delete astro-mini --yes")
+@make("delete", "astroctl delete astro-mini --yes\nastroctl delete astro-8b --purge")
 @run_argument()
 @run_options
+@where_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Kubernetes: remove the run directory too (elsewhere it always goes).",
+)
 @output_option
-def command(name: str, namespace: str, storage: str | None, yes: bool, output: str) -> None:
-    """Stop a run and remove its directory, models and scores included."""
-    from astroctl.runs import registry
-    from astroctl.runs.find import find, target_of
-    from astroctl.runs.stopping import stop
-    from astrosage.errors import NotFoundError
-    from astrosage.runs.directory import RunDirectory
+def command(
+    name: str,
+    namespace: str | None,
+    storage: str | None,
+    yes: bool,
+    purge: bool,
+    output: str,
+    **where: Any,
+) -> None:
+    """Stop a run and remove it.
 
-    record = find(name, namespace, storage)
+    On this machine and on a Ray cluster its directory goes with it, models and scores included.
+    On Kubernetes the AstroJob goes, with its pods and Secret; the run directory stays in the
+    storage, for other jobs and people may read it, unless --purge is given. Uploaded files, which
+    runs may share, always stay.
+    """
+    from astroctl.runs.choose import runs_of
+    from astroctl.runs.find import find
+
+    record = find(name, namespace, storage, where_from(where))
+    directory = purge or record.target != "kubernetes"
     if not yes:
-        click.confirm(f"Remove the run {record.key} and all of {record.uri}?", abort=True, err=True)
-    # Where the directory is gone, what is left is the registry's record.
-    with contextlib.suppress(NotFoundError):
-        stop(record, timeout=60.0)
-    if record.submission_id:
-        target_of(record).forget(record.submission_id)
-    RunDirectory(record.uri).delete()
-    registry.remove(record.key)
-    emit(
-        output,
-        {"name": record.name, "namespace": record.namespace, "deleted": record.uri},
-        lambda: f"removed {record.uri}",
-    )
+        what = f"the run {record.key}" + (f" and all of {record.uri}" if directory else "")
+        click.confirm(f"Remove {what}?", abort=True, err=True)
+    said = runs_of(record).delete(record, purge=purge)
+    data = {
+        "name": record.name,
+        "namespace": record.namespace,
+        "deleted": record.uri if directory else record.key,
+        "kept": None if directory else record.uri,
+    }
+    emit(output, data, lambda: said)

@@ -8,46 +8,70 @@ from typing import Any
 import click
 
 from astroctl.cli.command import command as make
-from astroctl.cli.options import output_option
+from astroctl.cli.options import output_option, where_from, where_options
 from astroctl.cli.output import ago, emit, table
 
 
-@make("list", "astroctl list -o json")
-@click.option("-n", "--namespace", help="Only this namespace.")
+@make("list", "astroctl list -o json\nastroctl list --target kubernetes -A")
+@click.option(
+    "-n",
+    "--namespace",
+    envvar="ASTROCTL_NAMESPACE",
+    help="Only this namespace  [default: all; with --target kubernetes the context's]",
+)
+@click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster.")
 @click.option("--storage", metavar="URI", help="List this storage, not the registry.")
+@where_options
 @output_option
-def command(namespace: str | None, storage: str | None, output: str) -> None:
-    """Show runs: those submitted from this machine, or those in a storage."""
+def command(
+    namespace: str | None, all_namespaces: bool, storage: str | None, output: str, **where: Any
+) -> None:
+    """Show runs: those submitted from this machine, those in a storage, or a cluster's."""
     from astroctl.runs.find import in_storage
     from astroctl.runs.registry import all_records
 
-    records = in_storage(storage) if storage else all_records()
-    rows = [_row(r) for r in records if namespace in (None, r.namespace)]
+    place = where_from(where)
+    if place.is_cluster and not storage:
+        from astroctl.targets.kubernetes.target import KubernetesTarget
+
+        target = KubernetesTarget(place.context, place.kubeconfig, namespace)
+        views = target.views(None if all_namespaces else target.namespace)
+        rows = [_row_of(state) for state in views]
+    else:
+        records = [r for r in (in_storage(storage) if storage else all_records()) if place.has(r)]
+        wanted = None if all_namespaces else namespace
+        rows = [_row(r) for r in records if wanted in (None, r.namespace)]
     emit(output, rows, lambda: _table(rows))
 
 
 def _row(record: Any) -> dict[str, Any]:
-    from astroctl.runs.state import view
-    from astrosage.errors import AstroError
+    from astroctl.runs.choose import runs_of
+    from astrosage.errors import AstroError, NotFoundError
 
-    row = {
+    try:
+        return _row_of(runs_of(record).glance(record))
+    except NotFoundError:
+        phase = "gone"
+    except AstroError:
+        # A cluster that does not answer says nothing of its runs.
+        phase = "unknown" if record.target == "kubernetes" else "gone"
+    return _facts(record, phase, {})
+
+
+def _row_of(state: Any) -> dict[str, Any]:
+    return _facts(state.record, state.phase, state.progress)
+
+
+def _facts(record: Any, phase: str, progress: dict[str, Any]) -> dict[str, Any]:
+    return {
         "name": record.name,
         "namespace": record.namespace,
-        "phase": "gone",
-        "stage": None,
-        "step": None,
-        "total": None,
-        "loss": None,
+        "phase": phase,
+        **{k: progress.get(k) for k in ("stage", "step", "total", "loss")},
         "submitted": record.submitted,
         "target": record.target or None,
         "directory": record.uri,
     }
-    try:
-        state = view(record)
-    except AstroError:
-        return row
-    shown = {k: state.progress.get(k) for k in ("stage", "step", "total", "loss")}
-    return row | shown | {"phase": state.phase}
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import click
 
 from astroctl.cli.command import command as make
-from astroctl.cli.options import run_argument, run_options
+from astroctl.cli.options import run_argument, run_options, where_from, where_options
 
 
 @make("report", "astroctl report astro-mini --open")
 @run_argument(required=False)
 @run_options
+@where_options
 @click.option(
     "--output",
     "file",
@@ -22,15 +24,21 @@ from astroctl.cli.options import run_argument, run_options
 )
 @click.option("--open", "show", is_flag=True, help="Open it in a browser.")
 def command(
-    name: str | None, namespace: str, storage: str | None, file: Path | None, show: bool
+    name: str | None,
+    namespace: str | None,
+    storage: str | None,
+    file: Path | None,
+    show: bool,
+    **where: Any,
 ) -> None:
     """Write a run's report, one HTML file, from its run directory; prints its path."""
+    from astroctl.runs.choose import runs_of
     from astroctl.runs.find import find
     from astrosage.errors import StorageError
     from astrosage.report.build import build_report
-    from astrosage.runs.directory import RunDirectory
 
-    directory = RunDirectory(find(name, namespace, storage).uri)
+    record = find(name, namespace, storage, where_from(where))
+    directory = runs_of(record).directory(record)
     page = build_report(directory)
     if file is None:
         path = _into(directory, page)

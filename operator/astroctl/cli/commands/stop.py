@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from astroctl.cli.command import command as make
-from astroctl.cli.options import output_option, run_argument, run_options
+from astroctl.cli.options import (
+    output_option,
+    run_argument,
+    run_options,
+    where_from,
+    where_options,
+)
 from astroctl.cli.output import emit, say
 
 
-@make("stop", "astroctl stop astro-mini")
+@make("stop", "astroctl stop astro-mini\nastroctl stop astro-8b --checkpoint")
 @run_argument()
 @run_options
-@click.option("--timeout", default=60.0, help="Seconds to wait for the driver to end.")
+@where_options
+@click.option(
+    "--checkpoint",
+    is_flag=True,
+    help="Have a checkpoint taken first (Kubernetes); without one in time nothing is stopped.",
+)
+@click.option("--force", is_flag=True, help="With --checkpoint: stop although none was taken.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds to wait for the driver to end, and for the checkpoint  [default: 60; on "
+    "Kubernetes 300]",
+)
 @output_option
-def command(name: str, namespace: str, storage: str | None, timeout: float, output: str) -> None:
-    """Stop a run. Its finished stages and checkpoints stay; `resume` goes on from there."""
-    from astroctl.runs.find import find
-    from astroctl.runs.stopping import stop
+def command(
+    name: str,
+    namespace: str | None,
+    storage: str | None,
+    checkpoint: bool,
+    force: bool,
+    timeout: float | None,
+    output: str,
+    **where: Any,
+) -> None:
+    """Stop a run. Its finished stages and checkpoints stay; `resume` goes on from there.
 
-    record = find(name, namespace, storage)
-    state = stop(record, timeout)
-    if state.phase == "stopped":
-        say(f"go on with it: astroctl resume {record.name}")
+    On Kubernetes this suspends the job: its pods go, the job and its run directory stay.
+    """
+    from astroctl.runs.choose import runs_of
+    from astroctl.runs.find import find
+
+    record = find(name, namespace, storage, where_from(where))
+    state = runs_of(record).stop(record, timeout, checkpoint=checkpoint, force=force)
+    if state.phase in ("stopped", "suspended"):
+        say(f"go on with it: astroctl resume {record.called}")
     emit(output, state.to_dict(), lambda: f"{record.key}: {state.phase}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from astroctl.cli.command import Command, Decorator, Group, all_of
 from astroctl.cli.options import (
     complete_stages,
+    namespace_option,
     output_option,
     set_option,
     target_from,
@@ -20,6 +22,7 @@ _submit_options: Decorator = all_of(
     click.option("-f", "--file", type=click.Path(dir_okay=False), help="The run file.  [required]"),
     set_option,
     target_options,
+    namespace_option,
     click.option("--follow", is_flag=True, help="Show progress until the run is over."),
     click.option(
         "--dry-run", is_flag=True, help="Print the job and what would run; start nothing."
@@ -91,13 +94,15 @@ def _run(
     if not options["file"]:
         raise click.UsageError("Missing option '-f' / '--file'.", context)
     from astroctl.cli.submitting import show_plan, start
+    from astroctl.runs.choose import runs_on
     from astrosage.spec import graph
     from astrosage.spec.load import load
 
-    target = target_from(options)
+    runs = runs_on(target_from(options))
     job = load(options["file"], options["overrides"])
+    job = runs.place(job, options["namespace"], Path(options["file"]).resolve().parent)
     stages = graph.select(job, kind, until, only) if kind else graph.order(job)
     if options["dry_run"]:
-        show_plan(job, stages, target, options["output"])
+        show_plan(job, stages, runs, options["output"])
     else:
-        start(job, stages, target, options, only=bool(only))
+        start(job, stages, runs, options, only=bool(only))

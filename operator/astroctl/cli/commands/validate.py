@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from astroctl.cli.command import command as make
@@ -20,13 +21,14 @@ def command(file: str, overrides: tuple[str, ...], output: str, **options: Any) 
     Reads every data and question file, looks for the models, compares lengths, batch sizes and
     workers with what there is. Starts nothing.
     """
-    from astroctl.runs.launch import check
+    from astroctl.runs.choose import runs_on
     from astrosage.spec import graph
     from astrosage.spec.load import load
 
-    job = load(file, overrides)
+    runs = runs_on(target_from(options))
+    job = runs.place(load(file, overrides), None, Path(file).resolve().parent)
     stages = graph.order(job)
-    warnings = check(job, stages, target_from(options))
+    warnings = runs.check(job, stages)
     warn(warnings)
     data = {
         "run": job.key,

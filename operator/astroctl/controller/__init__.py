@@ -1,0 +1,1 @@
+"""The operator: AstroJobs become RayJobs, pools get nodes."""

@@ -1,0 +1,1 @@
+"""What Kubernetes shows of pools: nodes, pods and whom they belong to, as the policy's facts."""

@@ -1,0 +1,1 @@
+"""What carries out a pool's size: Kubernetes objects with a scale, Karpenter, clouds."""

@@ -1,0 +1,1 @@
+"""From the vocabulary to manifests: pure functions."""

@@ -1,0 +1,171 @@
+"""Suspend a job, with a checkpoint first if it is asked for, and go on with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from astroctl.kube.client import Kube, Object
+from astroctl.kube.errors import Missing
+from astroctl.kube.resources import ASTROJOB
+from astroctl.kube.times import timestamp
+from astroctl.runs.registry import Record
+from astroctl.targets.kubernetes.account import CHECKPOINT, RETRY, STAGES
+from astrosage.errors import ClusterError, ConflictError, NotFoundError
+
+STOP_SECONDS = 300.0
+_POLL_SECONDS = 0.5
+_RESTING = ("Suspended", "Stopped", "Succeeded", "Failed")
+_ASK_AGAIN = ("Failed", "Stopped")
+
+
+def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool, force: bool) -> Object:
+    """Stop a job and wait until its pods are asked no more.
+
+    Raises:
+        ClusterError: If no checkpoint was taken in time (and ``force`` is not set), or the job
+            goes on.
+        NotFoundError: If the job is gone.
+    """
+    obj = kube.get(ASTROJOB, record.name, record.namespace)
+    if phase_of(obj) in _RESTING and (obj["spec"].get("suspend") or phase_of(obj) != "Suspended"):
+        return obj
+    if checkpoint:
+        take_checkpoint(kube, record, obj, timeout, force=force)
+    kube.patch(ASTROJOB, record.name, {"spec": {"suspend": True}}, record.namespace)
+
+    def rests(found: Object) -> bool:
+        seen = int((found.get("status") or {}).get("observedGeneration") or 0)
+        return phase_of(found) in _RESTING and seen >= found["metadata"]["generation"]
+
+    found = wait(kube, record, rests, timeout)
+    if found is None:
+        raise ClusterError(
+            f"the job `{record.name}` is asked to stop, but still runs after {timeout:.0f} s",
+            "a checkpoint may take its time: watch it with `astroctl status "
+            f"{record.called}`; does an operator run? `astroctl doctor --target kubernetes`",
+        )
+    return found
+
+
+def take_checkpoint(
+    kube: Kube, record: Record, obj: Object, timeout: float, *, force: bool
+) -> str | None:
+    """Ask a running training for a checkpoint and wait for it; returns it.
+
+    Raises:
+        ClusterError: If none is taken in time, unless ``force`` is set.
+    """
+    if phase_of(obj) != "Running":
+        if force:
+            return None
+        raise ConflictError(
+            f"--checkpoint: the job `{record.name}` is {phase_of(obj)}, so that no checkpoint can "
+            "be taken",
+            "leave --checkpoint out",
+        )
+    before = (obj.get("status") or {}).get("lastCheckpoint")
+    asked = {"metadata": {"annotations": {CHECKPOINT: timestamp(time.time())}}}
+    kube.patch(ASTROJOB, record.name, asked, record.namespace)
+    found = wait(
+        kube,
+        record,
+        lambda o: (
+            (o.get("status") or {}).get("lastCheckpoint") not in (None, before)
+            or phase_of(o) in _RESTING
+        ),
+        timeout,
+    )
+    if found is None and not force:
+        raise ClusterError(
+            f"--checkpoint: none was taken in {timeout:.0f} s; the newest is {before or 'none'}, "
+            "and the job goes on",
+            "the stage may not be training, or the job's image may be too old to take one on "
+            "request; with --force it is stopped all the same, and goes on from the newest one",
+        )
+    newest: str | None = ((found or obj).get("status") or {}).get("lastCheckpoint")
+    return newest
+
+
+def go_on(kube: Kube, record: Record, stages: str | None, spec: dict[str, Any] | None) -> Object:
+    """Let a job run (again).
+
+    Args:
+        kube: The cluster.
+        record: The run.
+        stages: The annotation with the stages wanted; None for all.
+        spec: Another spec; None leaves it.
+
+    Raises:
+        ConflictError: If it is running.
+    """
+    obj = kube.get(ASTROJOB, record.name, record.namespace)
+    phase = phase_of(obj)
+    if phase in ("Pending", "Running") and not obj["spec"].get("suspend") and not _refused(obj):
+        raise ConflictError(
+            f"the run `{record.name}` is {phase.lower()}",
+            f"watch it: `astroctl status {record.called} --watch`; end it: `astroctl stop "
+            f"{record.called}`",
+        )
+    annotations: dict[str, str | None] = {STAGES: stages}
+    if phase in _ASK_AGAIN:
+        annotations[RETRY] = timestamp(time.time())
+    changes: dict[str, Any] = {"metadata": {"annotations": annotations}}
+    # A list in a merge patch replaces the whole list, and null takes a field away.
+    changes["spec"] = {**_without(obj["spec"], spec), "suspend": False}
+    return kube.patch(ASTROJOB, record.name, changes, record.namespace)
+
+
+def wait(
+    kube: Kube, record: Record, done: Callable[[Object], bool], timeout: float
+) -> Object | None:
+    """The job once something is so; None if that does not come in time.
+
+    Raises:
+        NotFoundError: If the job is gone.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            found = kube.get(ASTROJOB, record.name, record.namespace)
+        except Missing:
+            raise NotFoundError(f"the AstroJob `{record.key}` was deleted meanwhile") from None
+        if done(found):
+            return found
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(_POLL_SECONDS)
+
+
+def until_gone(kube: Kube, record: Record, timeout: float) -> bool:
+    """Whether the job is gone in time."""
+    deadline = time.monotonic() + timeout
+    while kube.find(ASTROJOB, record.name, record.namespace) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def phase_of(obj: Object) -> str:
+    """Its phase; Pending before there is one."""
+    return str((obj.get("status") or {}).get("phase") or "Pending")
+
+
+def _refused(obj: Object) -> bool:
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Accepted" and c["status"] == "False" for c in conditions)
+
+
+def _without(old: dict[str, Any], new: dict[str, Any] | None) -> dict[str, Any]:
+    """A merge patch from one spec to another."""
+    if new is None:
+        return {}
+    gone = {k: None for k in old if k not in new}
+    changed: dict[str, Any] = {}
+    for key, value in new.items():
+        before = old.get(key)
+        both = isinstance(value, dict) and isinstance(before, dict)
+        changed[key] = _without(before or {}, value) if both else value
+    return {**gone, **changed}
