@@ -29,7 +29,12 @@ from astrosage.units import parse_bytes
 
 
 def check(
-    job: AstroJob, stages: Sequence[Stage], *, machine: Machine | None = None, storage: bool = True
+    job: AstroJob,
+    stages: Sequence[Stage],
+    *,
+    machine: Machine | None = None,
+    storage: bool = True,
+    remote: bool = True,
 ) -> list[str]:
     """Refuse a job that cannot end well, cheapest checks first.
 
@@ -38,6 +43,8 @@ def check(
         stages: Those that will run.
         machine: Where they run, if it is this machine; None leaves resources unchecked.
         storage: Whether this machine writes to the storage itself, and should be seen to.
+        remote: Whether data at URIs is read too; a cluster may reach what this machine cannot, and
+            nobody wants a corpus fetched twice.
 
     Returns:
         Warnings, for people.
@@ -55,7 +62,7 @@ def check(
         resolve.check(reference, field)
     for stage in stages:
         _check_length(job, stage)
-    _check_inputs(job, stages)
+    _check_inputs(job, stages, remote)
     if storage:
         check_storage(job.spec.storage)
     return list(_warnings(job, stages, machine))
@@ -184,19 +191,26 @@ def _check_length(job: AstroJob, stage: Stage) -> None:
             )
 
 
-def _check_inputs(job: AstroJob, stages: Iterable[Stage]) -> None:
+def _check_inputs(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None:
     from astrosage.data.sources import check_source
 
     for field, source, format_ in _sources(job, stages):
-        if not in_pods(source.path):
+        if _can_read(source.path, remote):
             check_source(source, format_, field)
     seen: set[str] = set()
     for field, path in _question_files(job, stages):
-        if path not in seen and not in_pods(path):
+        if path not in seen and _can_read(path, remote):
             from astrosage.bench.questions import load
 
             load(path, field)
             seen.add(path)
+
+
+def _can_read(path: str, remote: bool) -> bool:
+    """Whether data is to be read from here."""
+    if in_pods(path):
+        return False
+    return remote or "://" not in path or path.startswith("file://")
 
 
 def _sources(

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from astrosage.errors import SpecError
 from astrosage.models.fetch import ensure_local
-from astrosage.serve.auth import KeyRing
+from astrosage.serve.auth import KeyFolder, KeyRing
 from astrosage.serve.limits import Limits
 from astrosage.serve.service import Service
 from astrosage.spec.base import SpecModel
@@ -22,10 +22,12 @@ class Settings(SpecModel):
     """Local path, alias or hub id of the model to serve."""
     model_id: Annotated[str, Field(min_length=1)]
     """Name that clients call the model by."""
-    key_hashes: list[str]
+    key_hashes: list[str] = Field(default_factory=list)
     """SHA-256 of each API key, in hexadecimal digits."""
+    key_folder: str | None = None
+    """Or a folder with a file for each key, such as a mounted Secret; it may change at any time."""
     allow_anonymous: bool = False
-    """Serve without keys; only with an empty `keyHashes`."""
+    """Serve without keys; only without `keyHashes` and `keyFolder`."""
     max_concurrent: Annotated[int, Field(ge=1)] = Limits.max_concurrent
     """Sequences that are generated at once."""
     max_queue: Annotated[int, Field(ge=0)] = Limits.max_queue
@@ -58,12 +60,13 @@ def parse(args: Mapping[str, Any]) -> Settings:
         where = ".".join(str(part) for part in first["loc"])
         message = f"{where}: {first['msg']}" if where else first["msg"]
         raise SpecError(f"serve: {message}") from None
-    if settings.allow_anonymous == bool(settings.key_hashes):
+    given = bool(settings.key_hashes) + bool(settings.key_folder) + settings.allow_anonymous
+    if given != 1:
         raise SpecError(
-            "serve: keyHashes: is empty"
-            if not settings.key_hashes
-            else "serve: allowAnonymous: there are keyHashes as well",
-            "give the SHA-256 of at least one key, or allowAnonymous: true and no keys",
+            "serve: keyHashes: is empty, and there is no keyFolder"
+            if not given
+            else "serve: keyHashes, keyFolder and allowAnonymous exclude each other",
+            "give the SHA-256 of at least one key, a folder of keys, or allowAnonymous: true",
         )
     KeyRing(settings.key_hashes)
     return settings
@@ -78,8 +81,7 @@ def load(settings: Settings) -> Service:
     # Late, so that checking settings does not wait for torch.
     from astrosage.serve.transformers_engine import TransformersEngine
 
-    keys = None if settings.allow_anonymous else KeyRing(settings.key_hashes)
-    service = Service(settings.model_id, settings.limits, keys)
+    service = Service(settings.model_id, settings.limits, _keys(settings))
     service.engine = TransformersEngine.load(
         ensure_local(settings.model),
         max_concurrent=settings.max_concurrent,
@@ -87,3 +89,9 @@ def load(settings: Settings) -> Service:
         device="cuda" if settings.num_gpus else "cpu",
     )
     return service
+
+
+def _keys(settings: Settings) -> KeyRing | None:
+    if settings.allow_anonymous:
+        return None
+    return KeyFolder(settings.key_folder) if settings.key_folder else KeyRing(settings.key_hashes)

@@ -54,7 +54,7 @@ class Cluster(SpecModel):
     pool: ObjectName | None = None
     """A GPUNodePool (Kubernetes)."""
     queue: ObjectName | None = None
-    """A Kueue LocalQueue (Kubernetes)."""
+    """A Kueue LocalQueue, or with a gang scheduler its own queue (Kubernetes)."""
     price_per_hour: Annotated[float, Field(ge=0)] | None = None
     """USD an hour for the whole cluster; costs are reported when it is given."""
 

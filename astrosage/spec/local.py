@@ -83,7 +83,12 @@ def is_local(found: Named) -> bool:
         return True
     if in_pods(found.value) or "://" in found.value:
         return False
-    return found.kind != "model" or found.value.startswith(("/", ".", "~"))
+    return found.kind != "model" or is_local_model(found.value)
+
+
+def is_local_model(value: str) -> bool:
+    """Whether a model that is no stage is named by a folder of this machine."""
+    return value.startswith(("/", ".", "~", "file://")) and not in_pods(value)
 
 
 def in_pods(value: str) -> bool:
@@ -91,13 +96,18 @@ def in_pods(value: str) -> bool:
     return value.startswith((POD_FOLDER, "pvc://"))
 
 
-def inside_pods(job: AstroJob) -> AstroJob:
+def inside_pods(job: AstroJob, storage: str | None = None) -> AstroJob:
     """The job as its pods see it: what it names on its claim becomes a path there.
 
+    Args:
+        job: Whose fields may hold ``pvc://claim/path``.
+        storage: The job's storage, if not ``spec.storage``.
+
     Raises:
-        SpecError: If a field names another claim than ``spec.storage``, which is not mounted.
+        SpecError: If a field names another claim than the storage's, which is not mounted.
     """
-    return rewritten(job, lambda found: pod_path(found.value, job.spec.storage, found.field))
+    place = storage or job.spec.storage
+    return rewritten(job, lambda found: pod_path(found.value, place, found.field))
 
 
 def pod_path(value: str, storage: str, field: str) -> str:

@@ -13,6 +13,7 @@ from astroctl.cli.commands import bench
 from astroctl.runs import registry
 from astroctl.runs.registry import Record
 from astroctl.serving import models
+from astroctl.serving.models import Model
 from astrosage.errors import NotFoundError, SpecError
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec.load import load, parse
@@ -127,15 +128,17 @@ def run(tmp_path: Path, tiny_model: Path, texts: Path, home: Path) -> Record:
 
 
 def test_models_are_found_by_path_alias_run_and_hub_id(run: Record, tiny_model: Path) -> None:
-    assert models.find_model(str(tiny_model))[0] == str(tiny_model)
-    assert models.find_model("smollm2-135m") == ("smollm2-135m", "smollm2-135m")
-    assert models.find_model("org/model-7b") == ("org/model-7b", "model-7b")
+    assert models.find_model(str(tiny_model)).reference == str(tiny_model)
+    assert models.find_model("smollm2-135m") == Model("smollm2-135m", "smollm2-135m")
+    assert models.find_model("org/model-7b") == Model("org/model-7b", "model-7b")
+    assert models.find_model("s3://b/x/sft/model") == Model("s3://b/x/sft/model", "sft")
     with pytest.raises(NotFoundError, match="no finished model"):
         models.find_model("small")
     storage = RunDirectory(run.uri).stage("cpt").storage
     storage.write_json("model/manifest.json", {"key": "k", "files": []})
-    assert models.find_model("small") == (storage.path("model"), "small")
-    assert models.find_model("small", stage="cpt")[0] == storage.path("model")
+    assert models.find_model("small").reference == storage.path("model")
+    assert models.find_model("small").name == "small"
+    assert models.find_model("small", stage="cpt").reference == storage.path("model")
     with pytest.raises(SpecError, match="no model of a stage `corpus`"):
         models.find_model("small", stage="corpus")
     with pytest.raises(NotFoundError, match="smal"):

@@ -8,6 +8,7 @@ Every helm that can be found is used, since charts must do with several: those n
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,7 @@ class Helm:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._texts: dict[str, str] = {}
         said = subprocess.run(
             [path, "version", "--short"], capture_output=True, text=True, check=True
         ).stdout
@@ -60,7 +62,7 @@ class Helm:
         words += ("-f", "-") if values is not None else ()
         done = subprocess.run(
             [self.path, *words],
-            input=yaml.safe_dump(values) if values is not None else None,
+            input=json.dumps(values) if values is not None else None,
             capture_output=True,
             text=True,
             env={
@@ -84,7 +86,15 @@ class Helm:
         namespace: str = NAMESPACE,
         kube_version: str = "1.33.0",
     ) -> str:
-        """What ``helm template`` gives."""
+        """What ``helm template`` gives; kept, since many tests ask for the same."""
+        asked = repr((values, chart, name, namespace, kube_version))
+        if chart != CHART or asked not in self._texts:
+            self._texts[asked] = self._template(values, chart, name, namespace, kube_version)
+        return self._texts[asked]
+
+    def _template(
+        self, values: Object | None, chart: Path, name: str, namespace: str, kube_version: str
+    ) -> str:
         words = ["template", name, str(chart), "--namespace", namespace]
         return self.run(*words, "--kube-version", kube_version, values=values or {})
 
@@ -111,9 +121,7 @@ def objects(text: str) -> list[Object]:
 
 def one(found: list[Object], kind: str, name: str | None = None) -> Object:
     """The only object of a kind (and name)."""
-    these = [
-        o for o in found if o["kind"] == kind and name in (None, o["metadata"]["name"])
-    ]
+    these = [o for o in found if o["kind"] == kind and name in (None, o["metadata"]["name"])]
     assert len(these) == 1, [f"{o['kind']}/{o['metadata']['name']}" for o in found]
     return these[0]
 

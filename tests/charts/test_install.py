@@ -6,6 +6,7 @@ import base64
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from astroctl.kube.client import Kube
-from astroctl.kube.resources import CONFIGMAP, CRD, SECRET, Resource
+from astroctl.kube.resources import CONFIGMAP, CRD, POD, SECRET, SERVICE_ACCOUNT, Resource
 from tests.charts.helm import CHART, Helm, Object, Refused
 from tests.charts.rbac import remove_rbac
 from tests.charts.values import MATRIX, merged
@@ -23,8 +24,8 @@ from tests.kube.plane import Plane
 
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
 _JOBS = "astrojobs.astrosage.io"
-# Definitions of the Prometheus operator, of KubeRay and of the Gateway API may not be there.
-_FOREIGN = ("monitoring.coreos.com/", "ray.io/", "gateway.networking.k8s.io/")
+# Definitions of the Prometheus operator and of the Gateway API are not there.
+_FOREIGN = ("monitoring.coreos.com/", "gateway.networking.k8s.io/")
 
 
 def minor(kube: Kube) -> int:
@@ -75,6 +76,19 @@ class Release:
 
 @pytest.fixture
 def release(
+    plane: Plane, kube: Kube, namespace: str, new_helm: Helm, tmp_path: Path
+) -> Iterator[Release]:
+    yield from _release(plane, kube, namespace, new_helm, tmp_path)
+
+
+@pytest.fixture
+def each_release(
+    plane: Plane, kube: Kube, namespace: str, helm: Helm, tmp_path: Path
+) -> Iterator[Release]:
+    yield from _release(plane, kube, namespace, helm, tmp_path)
+
+
+def _release(
     plane: Plane, kube: Kube, namespace: str, helm: Helm, tmp_path: Path
 ) -> Iterator[Release]:
     chart = tmp_path / "chart"
@@ -89,8 +103,9 @@ def release(
     remove_rbac(kube, namespace)
 
 
-def test_a_life(release: Release) -> None:
+def test_a_life(each_release: Release) -> None:
     """Install, adopt what is there, upgrade the definitions, uninstall, keep them."""
+    release = each_release
     said = release.install("--take-ownership", pools={"enabled": True})
     assert "astroctl submit" in said
     assert "KubeRay is not here" in said or release.kube.find(CRD, "rayjobs.ray.io")
@@ -99,6 +114,10 @@ def test_a_life(release: Release) -> None:
     assert kube.get(CONFIGMAP, "astrosage-settings", namespace)["data"]["settings.yaml"]
     owner = kube.get(CRD, _JOBS)["metadata"]["annotations"]["meta.helm.sh/release-namespace"]
     assert owner == namespace
+
+    assert "Succeeded" in _helm_test(release)
+    # What the doctor may do, it may only while it runs.
+    assert kube.find(SERVICE_ACCOUNT, f"{namespace}-doctor", namespace) is None
 
     file = release.chart / "files/crds/astrojobs.yaml"
     before = file.read_text()
@@ -112,6 +131,28 @@ def test_a_life(release: Release) -> None:
     release.run("uninstall", "astrosage")
     assert kube.find(DEPLOYMENT, f"{namespace}-operator", namespace) is None
     assert kube.find(CRD, _JOBS) is not None
+
+
+def _helm_test(release: Release) -> str:
+    """Run it; no kubelet is here, so the pod is said to have succeeded."""
+    name = f"{release.namespace}-doctor"
+
+    def succeed() -> bool:
+        pod = release.kube.find(POD, name, release.namespace)
+        if pod is None:
+            return False
+        ended = {"exitCode": 0}
+        container = {"name": "doctor", "ready": False, "restartCount": 0, "image": "i"}
+        container |= {"imageID": "i", "state": {"terminated": ended}}
+        status = {"phase": "Succeeded", "containerStatuses": [container]}
+        release.kube.patch(POD, name, {"status": status}, release.namespace, "status")
+        return True
+
+    with ThreadPoolExecutor(1) as pool:
+        kubelet = pool.submit(eventually, succeed, 60)
+        said = release.run("test", "astrosage", "--timeout", "90s")
+        kubelet.result()
+    return said
 
 
 def test_definitions_of_someone_else_are_not_taken_without_being_told(
@@ -134,11 +175,12 @@ def test_a_release_fits_into_its_secret(release: Release) -> None:
     assert size < 250_000, "of 1 MiB"
 
 
-@pytest.mark.parametrize("name", MATRIX)
+@pytest.mark.parametrize("name", ["default", "all", "all-cluster-wide"])
 def test_the_server_accepts_what_is_rendered(
-    name: str, plane: Plane, kube: Kube, namespace: str, new_helm: Helm
+    name: str, kube: Kube, crds: list[str], namespace: str, new_helm: Helm
 ) -> None:
     """As a dry run, kinds of others left out where the cluster may not know them."""
+    assert "rayservices.ray.io" in crds
     values = merged(MATRIX[name], {"fullnameOverride": namespace})
     if values.get("watchNamespaces"):
         values = {**values, "watchNamespaces": ["default"]}
@@ -152,9 +194,7 @@ def test_the_server_accepts_what_is_rendered(
 def _try_create(kube: Kube, obj: Object) -> None:
     root = f"/apis/{obj['apiVersion']}" if "/" in obj["apiVersion"] else "/api/v1"
     resources = kube.request("GET", root)["resources"]
-    plural = next(
-        r["name"] for r in resources if r["kind"] == obj["kind"] and "/" not in r["name"]
-    )
+    plural = next(r["name"] for r in resources if r["kind"] == obj["kind"] and "/" not in r["name"])
     namespace = obj["metadata"].get("namespace")
     place = f"/namespaces/{namespace}" if namespace else ""
     if obj["kind"] == "CustomResourceDefinition" and kube.find(CRD, obj["metadata"]["name"]):

@@ -58,8 +58,9 @@ def figures_of_the_operator() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
-            name = re.sub(r"_(bucket|count|sum|created)$", "", sample.name)
-            found.setdefault(name, set()).update(sample.labels)
+            if not sample.name.endswith("_created"):
+                name = re.sub(r"_(bucket|count|sum)$", "", sample.name)
+                found.setdefault(name, set()).update(sample.labels)
     return found
 
 

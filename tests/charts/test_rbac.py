@@ -45,7 +45,7 @@ FOR_POOLS = {
     ("karpenter.sh", "nodeclaims"): "get list patch",
     ("autoscaling", "horizontalpodautoscalers"): "list",
 }
-VERBS = "get list watch create update patch delete deletecollection".split()
+VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 NEVER = [
     ("", "pods", "create"),
     ("", "pods/exec", "create"),
@@ -121,9 +121,7 @@ def test_it_can_lead_and_only_by_its_own_lease(rights: Path, namespace: str) -> 
         kube.get(LEASE, "another", namespace)
 
 
-def test_it_reads_one_secret_by_name_but_no_list(
-    kube: Kube, rights: Path, namespace: str
-) -> None:
+def test_it_reads_one_secret_by_name_but_no_list(kube: Kube, rights: Path, namespace: str) -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"auth_token": "t"}}
     kube.create({**secret, "metadata": {"name": "j-ray-token", "namespace": namespace}})
     mine = Kube.connect(kubeconfig=str(rights))
@@ -148,9 +146,7 @@ def test_other_namespaces_are_watched_when_listed(
     objects.remove_namespace(kube, team)
 
 
-def test_all_namespaces_when_told(
-    plane: Plane, kube: Kube, namespace: str, tmp_path: Path
-) -> None:
+def test_all_namespaces_when_told(plane: Plane, kube: Kube, namespace: str, tmp_path: Path) -> None:
     install_rbac(kube, plane, namespace, tmp_path, values={"watchAllNamespaces": True})
     assert may(kube, namespace, None, ASTRO, "astrojobs") == "get list watch patch delete"
     remove_rbac(kube, namespace)
@@ -179,9 +175,7 @@ def test_people_who_edit_may_run_jobs_and_who_view_may_see_them(
     if not plane.has_controllers:
         pytest.skip("no controllers here: roles are not aggregated")
     values = {"rbac": {"aggregate": True}, "fullnameOverride": namespace}
-    roles = [
-        o for o in rendered(namespace, values, new_helm) if o["kind"] == "ClusterRole"
-    ]
+    roles = [o for o in rendered(namespace, values, new_helm) if o["kind"] == "ClusterRole"]
     for role in roles:
         kube.request("POST", path(role), role)
     for who in ("edit", "view"):
@@ -190,7 +184,9 @@ def test_people_who_edit_may_run_jobs_and_who_view_may_see_them(
     def can(who: str, verb: str, resource: str, group: str = ASTRO) -> bool:
         return allowed(kube, who, verb, resource, group=group, namespace=namespace)
 
-    objects.eventually(lambda: can("view", "get", "astrojobs") and can("edit", "create", "astrojobs"))
+    objects.eventually(
+        lambda: can("view", "get", "astrojobs") and can("edit", "create", "astrojobs")
+    )
     assert can("edit", "delete", "astrojobs")
     assert can("edit", "create", "rayservices", RAY)
     assert not can("edit", "patch", "astrojobs/status")

@@ -230,7 +230,9 @@ def test_placement_reaches_the_pods(new_helm: Helm) -> None:
     assert pod["nodeSelector"] == {"role": "system"}
     assert pod["priorityClassName"] == "system-cluster-critical"
     assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "cloud"}}]
-    assert deployment["template"]["metadata"]["labels"].items() >= {"a": "b", "team": "astro"}.items()
+    assert (
+        deployment["template"]["metadata"]["labels"].items() >= {"a": "b", "team": "astro"}.items()
+    )
     account = one(found, "ServiceAccount", "astrosage-operator")
     assert account["metadata"]["annotations"].keys() == {"eks.amazonaws.com/role-arn"}
 
@@ -279,10 +281,8 @@ def test_network_policies_deny_by_default(new_helm: Helm) -> None:
     found = new_helm.template()
     policies = [o for o in found if o["kind"] == "NetworkPolicy"]
     doors = {"Ingress", "Egress"}
-    closed = {
-        o["metadata"]["name"] for o in policies if set(o["spec"]["policyTypes"]) == doors
-    }
-    assert closed == {"astrosage-operator", "astrosage-doctor", "astrosage-jobs"}
+    closed = {o["metadata"]["name"] for o in policies if set(o["spec"]["policyTypes"]) == doors}
+    assert closed == {f"astrosage-{n}" for n in ("operator", "doctor", "jobs", "endpoints")}
 
 
 def test_network_policies_say_what_is_needed(new_helm: Helm) -> None:
@@ -290,9 +290,13 @@ def test_network_policies_say_what_is_needed(new_helm: Helm) -> None:
     everything = one(found, "NetworkPolicy", "astrosage-default-deny")["spec"]
     assert everything == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     operator = one(found, "NetworkPolicy", "astrosage-operator")["spec"]
-    assert {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [_tcp(6443)]} in operator["egress"]
+    assert {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [_tcp(6443)]} in operator[
+        "egress"
+    ]
     dashboards = [r for r in operator["egress"] if _tcp(8265) in r.get("ports", [])]
-    assert dashboards[0]["to"][0]["namespaceSelector"]["matchExpressions"][0]["values"] == [NAMESPACE]
+    assert dashboards[0]["to"][0]["namespaceSelector"]["matchExpressions"][0]["values"] == [
+        NAMESPACE
+    ]
     jobs = one(found, "NetworkPolicy", "astrosage-jobs")["spec"]
     ports = {p["port"] for rule in jobs["egress"] for p in rule.get("ports", [])}
     assert ports >= {53, 443, 9000, 80, 988, 8080}

@@ -182,5 +182,3 @@ def _lead(kube: Kube, namespace: str) -> None:
             "spec": {"holderIdentity": "me", "renewTime": now, "leaseDurationSeconds": 60},
         }
     )
-
-

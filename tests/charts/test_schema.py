@@ -55,9 +55,7 @@ def test_the_default_values_are_the_models(new_helm: Helm) -> None:
 
 @pytest.mark.parametrize("name", MATRIX)
 def test_the_schema_accepts_what_the_tests_use(name: str) -> None:
-    jsonschema.validate(
-        json.loads(json.dumps(_without_null(MATRIX[name]))), chart.schema()
-    )
+    jsonschema.validate(json.loads(json.dumps(_without_null(MATRIX[name]))), chart.schema())
 
 
 def _without_null(values: Any) -> Any:
@@ -70,6 +68,8 @@ def test_generated_files_are_those_of_the_models() -> None:
     assert (CHART / "values.yaml").read_text() == chart.values_yaml(), "run `make docs`"
     written = json.loads((CHART / "values.schema.json").read_text())
     assert written == chart.schema(), "run `make docs`"
+    parts = json.loads((CHART / "files/endpoint.json").read_text())
+    assert parts == chart.endpoint_parts(), "run `make docs`"
     page = (ROOT / "docs/chart.md").read_text()
     assert page == chart.page(page), "run `make docs`"
 

@@ -10,7 +10,8 @@ ENDPOINT: Values = {
     "endpoint": {
         "enabled": True,
         "model": "pvc://models/astro-mini",
-        "apiKeys": {"secret": "astro-keys"},
+        "keysSecret": "astro-keys",
+        "rayTokenSecret": "astro-ray",
     }
 }
 INGRESS: Values = {

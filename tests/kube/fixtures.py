@@ -17,7 +17,9 @@ from tests.kube.plane import OwnPlane, Plane, Unavailable, binaries
 
 if TYPE_CHECKING:
     from astroctl.kube.client import Kube
+    from tests.kube.faults import Faults
     from tests.kube.kubelet import Kubelet
+    from tests.kube.kuberay import KubeRay
 
 _STARTED = pytest.StashKey[Path]()
 UserMaker = Callable[..., Path]
@@ -128,3 +130,24 @@ def kubelet(own_plane: OwnPlane, kube: Kube, namespace: str, tmp_path: Path) -> 
     node.start()
     yield node
     node.stop()
+
+
+@pytest.fixture
+def kuberay(kube: Kube, namespace: str, crds: list[str]) -> Iterator[KubeRay]:
+    """A stand-in for the KubeRay operator in the test's namespace; its jobs follow scripts."""
+    from tests.kube.kuberay import KubeRay
+
+    operator = KubeRay(kube, namespace).start()
+    yield operator
+    operator.stop()
+
+
+@pytest.fixture
+def faults(own_plane: OwnPlane) -> Iterator[Faults]:
+    """A proxy before the API server that injects faults and counts requests."""
+    from tests.kube.faults import Faults
+
+    proxy = Faults(own_plane)
+    proxy.start()
+    yield proxy
+    proxy.stop()

@@ -212,7 +212,7 @@ class Kubelet:
         restarts = 0
         while True:
             sandbox.start()
-            self._status(pod, _running(pod, restarts))
+            self._status(pod, running(pod, restarts))
             codes = sandbox.exit_codes(deadline)
             if codes is None:
                 break
@@ -286,7 +286,8 @@ def _containers(pod: Object, state: Callable[[str], dict[str, Any]], ready: bool
     ]
 
 
-def _running(pod: Object, restarts: int = 0) -> dict[str, Any]:
+def running(pod: Object, restarts: int = 0) -> dict[str, Any]:
+    """The status of a pod that runs and is ready."""
     statuses = _containers(pod, lambda name: {"running": {"startedAt": now()}}, True)
     return {
         "phase": "Running",

@@ -108,8 +108,8 @@ class OwnPlane(Plane):
         )
         self._authority = Authority(folder / "pki")
         self._etcd_port, self._api_port = free_port(), free_port()
-        self._admin = self._authority.issue("admin", "admin", "system:masters")
-        self._write_kubeconfig("admin", self._admin)
+        self.admin = self._authority.issue("admin", "admin", "system:masters")
+        self._write_kubeconfig("admin", self.admin)
         self.etcd = Server("etcd", self._etcd_command(), self.logs)
         self.api = Server("kube-apiserver", self._api_command(), self.logs)
         self.controllers = None
@@ -253,7 +253,7 @@ class OwnPlane(Plane):
                 raise Unavailable(f"{server.name} ended: {server.said()}\n({server.log})")
             with contextlib.suppress(OSError, urllib.error.URLError):
                 trust = ssl.create_default_context(cafile=str(self._authority.path))
-                trust.load_cert_chain(*map(str, self._admin))
+                trust.load_cert_chain(*map(str, self.admin))
                 context = trust if url.startswith("https") else None
                 with urllib.request.urlopen(url, timeout=5, context=context) as answer:
                     if answer.status == 200:

@@ -227,6 +227,13 @@ def test_missing_file(tmp_path: Path, tiny_model: Path) -> None:
     refused(job, NotFoundError, "spec.stages[2].prepare.sources[0]", "none.jsonl")
 
 
+def test_data_elsewhere_is_not_read_from_here_for_a_cluster(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    job = make(tmp_path, tiny_model, chat={"sources": [{"path": "s3://no-such-bucket/x.jsonl"}]})
+    assert preflight.check(job, job.spec.stages, storage=False, remote=False) == []
+
+
 def test_this_machine_has_something() -> None:
     machine = Machine.here()
     assert machine.cpus >= 1

@@ -6,9 +6,32 @@ from typing import Any
 import pytest
 
 from astrosage.errors import DataError, NotFoundError, SpecError
-from astrosage.serve import settings
+from astrosage.serve import auth, settings
+from astrosage.serve.errors import ApiError
 
 HASH = "0" * 64
+
+
+def test_keys_in_a_folder_can_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_READ_AGAIN_SECONDS", 0.0)
+    with pytest.raises(NotFoundError, match="holds no key"):
+        auth.KeyFolder(tmp_path)
+    with pytest.raises(NotFoundError, match="holds no key"):
+        auth.KeyFolder(tmp_path / "none")
+    (tmp_path / "one").write_text("first\n")
+    (tmp_path / "..data").mkdir()  # as Kubernetes mounts Secrets
+    (tmp_path / ".hidden").write_text("third")
+    keys = auth.KeyFolder(tmp_path)
+    keys.require("Bearer first")
+    for wrong in ("Bearer second", "Bearer third", None):
+        with pytest.raises(ApiError):
+            keys.require(wrong)
+    (tmp_path / "two").write_text("second")
+    keys.require("Bearer second")
+    (tmp_path / "one").unlink()
+    with pytest.raises(ApiError):
+        keys.require("Bearer first")
+    assert settings.parse(args(keyHashes=[], keyFolder=str(tmp_path))).key_folder
 
 
 def args(**changes: Any) -> dict[str, Any]:
@@ -29,6 +52,8 @@ def test_defaults() -> None:
         ({"keyHashes": []}, "keyHashes: is empty"),
         ({"keyHashes": ["secret"]}, r"keyHashes\[0\]"),
         ({"allowAnonymous": True}, "allowAnonymous"),
+        ({"keyFolder": "/keys"}, "exclude each other"),
+        ({"keyHashes": [], "keyFolder": "/keys", "allowAnonymous": True}, "exclude each other"),
     ],
 )
 def test_wrong_settings_are_named(changes: dict[str, Any], named: str) -> None:

@@ -34,6 +34,8 @@ def progress_line(state: View) -> str:
         parts.append(f"loss {progress['loss']:.3f}")
     if progress.get("tokensPerSecond"):
         parts.append(f"{progress['tokensPerSecond']:,.0f} tokens/s")
+    if progress.get("mfu"):
+        parts.append(f"MFU {progress['mfu']:.0%}".replace("%", " %"))
     if progress.get("etaSeconds") is not None:
         parts.append(f"ETA {duration(progress['etaSeconds'])}")
     return " · ".join(p.strip() for p in parts)

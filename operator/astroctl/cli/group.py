@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "render": ("render", "Print the Kubernetes manifests of a run file."),
     "diff": ("diff", "Compare a run file with the cluster's job."),
     "doctor": ("doctor", "Check this machine, or a Kubernetes cluster."),
+    "pools": ("pools", "Show, plan and scale pools of GPU nodes."),
     "install": ("install", "Install the operator on a Kubernetes cluster."),
     "down": ("down", "End the local cluster."),
     "config": ("config", "Print the run file's schema."),

@@ -34,8 +34,10 @@ def main() -> int:
         level=logging.DEBUG if options.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for noisy in ("httpx", "httpcore", "urllib3", "asyncio"):
+    for noisy in ("httpx", "httpcore", "urllib3", "asyncio", "kopf"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It regrets that signals are handled here and not by it.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     try:
         from astroctl.controller.operator import Operator
 

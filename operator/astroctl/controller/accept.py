@@ -22,7 +22,7 @@ from astrosage.spec.pool import GPUNodePool
 
 STAGES = "astrosage.io/stages"
 _SHOWN_PATHS = 5
-_PASSING = ("PoolNotFound", "PoolInvalid", "KubeRayMissing", "NotAllowed")
+_PASSING = ("PoolNotFound", "PoolInvalid", "DoesNotFitPool", "KubeRayMissing", "NotAllowed")
 
 
 class Refusal(AstroError):
@@ -117,9 +117,19 @@ def pool_of(
             f"cluster.pool: there is no GPUNodePool `{name}`",
             did_you_mean(name, known()),
         )
+    return parse_pool(obj)
+
+
+def parse_pool(obj: Object) -> GPUNodePool:
+    """A GPUNodePool as the vocabulary has it.
+
+    Raises:
+        Refusal: If it is not valid.
+    """
     try:
         return GPUNodePool.model_validate(plain(obj))
     except ValueError as error:
+        name = obj["metadata"]["name"]
         raise Refusal(
             "PoolInvalid", f"GPUNodePool {name}: {_first_line(error)}", "mend the pool"
         ) from None

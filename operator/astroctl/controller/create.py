@@ -13,6 +13,7 @@ from astroctl.kube.client import Kube, Object
 from astroctl.kube.errors import AlreadyExists, Forbidden, Invalid, NoSuchKind
 from astroctl.kube.resources import PDB, SECRET
 from astroctl.render.extras import TOKEN_KEY, disruption_budgets, token_secret
+from astroctl.render.fit import fit
 from astroctl.render.groups import Group
 from astroctl.render.linter import lint
 from astroctl.render.names import owner_reference, token_secret_name
@@ -38,7 +39,13 @@ class Creator:
         self._tokens: dict[str, str] = {}
 
     def create(
-        self, obj: Object, accepted: Accepted, group: Group, number: int, pool: GPUNodePool | None
+        self,
+        obj: Object,
+        accepted: Accepted,
+        group: Group,
+        number: int,
+        pool: GPUNodePool | None,
+        fallback: GPUNodePool | None = None,
     ) -> str:
         """Make an attempt; returns the RayJob's name.
 
@@ -54,16 +61,20 @@ class Creator:
             number,
             settings=self._settings,
             pool=pool,
+            fallback=fallback,
             owner=owner,
             job_uid=meta["uid"],
         )
         annotations = manifest["metadata"].setdefault("annotations", {})
         annotations[SPEC_HASH] = accepted.spec_hash(group)
         annotations[CONTENT] = accepted.contents[group.index]
-        problems = lint(manifest)
-        if problems:
-            first = problems[0]
-            raise Refusal("ManifestInvalid", f"{first.path}: {first.message}", first.hint)
+        for reason, problems in (
+            ("DoesNotFitPool", fit(job, group, pool) if pool else []),
+            ("ManifestInvalid", lint(manifest)),
+        ):
+            if problems:
+                first = problems[0]
+                raise Refusal(reason, f"{first.path}: {first.message}", first.hint)
         secret = token_secret(job, secrets.token_hex(32), owner)
         self._make([secret, *disruption_budgets(job, group, owner, pool), manifest])
         return str(manifest["metadata"]["name"])

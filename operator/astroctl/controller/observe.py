@@ -93,8 +93,7 @@ def observe(
     found: dict[str, Any] = look.queue(facts)
     pods = found["pods"] = look.pods()
     waiting = [p for p in head_first(pods) if not ready(p)]
-    if waiting or not pods:
-        found["events"] = look.events(_telling(waiting), kuberay.status(facts), pods, facts)
+    found["events"] = look.events(facts, pods, _telling(waiting))
     scheduled_by = next((p for p in waiting if unscheduled(p) and said_by_scheduler(p)), None)
     if scheduled_by is not None:
         if volumes.doubtful(scheduled_by):
@@ -147,15 +146,12 @@ class _Look:
         return self._list(POD, labels=f"{RAY_CLUSTER}={cluster}") if cluster else []
 
     def events(
-        self, pod: Object | None, status: Object, pods: Sequence[Object], facts: CapacityFacts
+        self, facts: CapacityFacts, pods: Sequence[Object], pod: Object | None
     ) -> list[Object]:
         """Events of a pod, and of the Ray cluster where pods are missing."""
-        found = []
-        if pod is not None:
-            found += self._list(EVENT, fields=_about("Pod", name(pod)))
-        cluster = status.get("rayClusterName")
-        heads = sum(role(p) == HEAD for p in pods)
-        if cluster and (not heads or len(pods) - heads < kuberay.desired_workers(facts)):
+        found = self._list(EVENT, fields=_about("Pod", name(pod))) if pod is not None else []
+        cluster = kuberay.status(facts).get("rayClusterName")
+        if cluster and kuberay.lacks_pods(facts, pods):
             found += self._list(EVENT, fields=_about("RayCluster", cluster))
         return found
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
+from astroctl.controller.idlers import Idlers
 from astroctl.controller.leader import Leader
 from astroctl.controller.metrics import Metrics
 from astroctl.controller.pools import PoolController
@@ -28,6 +29,7 @@ from astrosage.errors import AstroError
 log = logging.getLogger("astroctl.operator")
 LEASE_NAME = "astrosage-operator"
 _KINDS_SECONDS = 30.0
+_IDLE_SECONDS = 60.0
 
 
 class Operator:
@@ -98,8 +100,11 @@ class Operator:
         self._queue.start()
         self._thread("watch", self._watch)
         self._thread("kinds", self._await_kinds)
+        idlers = Idlers(self._kube, self.store, self._settings)
+        self._every("idle", _IDLE_SECONDS, idlers.tick)
         if self._settings.pools_enabled:
-            self._thread("pools", self._tend_pools)
+            pools = PoolController(self._kube, self._settings)
+            self._every("pools", self._settings.poll_seconds, lambda: self._tend(pools))
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()
@@ -137,6 +142,9 @@ class Operator:
         registry = kopf.OperatorRegistry()
         jobs = (ASTROJOB.group, ASTROJOB.version, ASTROJOB.plural)
         rayjobs = (RAYJOB.group, RAYJOB.version, RAYJOB.plural)
+
+        # The official library knows all ways to log in; kopf asks again when a login has expired.
+        kopf.on.login(registry=registry)(kopf.login_via_client)
 
         @kopf.on.event(*jobs, registry=registry)
         async def job_seen(event: Any, **_: Any) -> None:
@@ -176,17 +184,23 @@ class Operator:
         else:
             log.error("%s: look failed", name, exc_info=error)
 
-    def _tend_pools(self) -> None:
-        pools = PoolController(self._kube, self._settings)
-        while not self._stop.wait(self._settings.poll_seconds):
-            try:
-                pools.tick(time.time())
-            except AstroError as error:
-                self.metrics.failed(type(error).__name__)
-                log.warning("pools: %s", error)
-            except Exception as error:
-                self.metrics.failed(type(error).__name__)
-                log.exception("pools")
+    def _tend(self, pools: PoolController) -> None:
+        outcomes = pools.tick(time.time())
+        self.metrics.idle_gpus = {o.pool: o.idle_gpus for o in outcomes}
+
+    def _every(self, name: str, seconds: float, work: Callable[[], object]) -> None:
+        """Do something again and again, whatever becomes of it."""
+
+        def loop() -> None:
+            while not self._stop.wait(seconds):
+                try:
+                    work()
+                except Exception as error:
+                    self.metrics.failed(type(error).__name__)
+                    known = isinstance(error, AstroError)
+                    log.warning("%s: %s", name, error, exc_info=None if known else error)
+
+        self._thread(name, loop)
 
     def _await_kinds(self) -> None:
         """Start anew when KubeRay is installed later: kinds are looked up once, at the start."""

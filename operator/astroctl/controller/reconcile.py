@@ -168,7 +168,8 @@ class Look:
     def _create(self, accepted: Accepted, step: Step) -> float | None:
         group = accepted.groups[step.group]
         pool = self._pool(accepted, step.group)
-        made = self.shared.creator.create(self.obj, accepted, group, step.number, pool)
+        fallback = self._fallback(pool)
+        made = self.shared.creator.create(self.obj, accepted, group, step.number, pool, fallback)
         if self._asked_again():
             self.status.start_over(self._annotation(RETRY))
         self.status.awaiting(accepted, step)
@@ -321,6 +322,12 @@ class Look:
             lambda: [p["metadata"]["name"] for p in store.pools()],
         )
 
+    def _fallback(self, pool: GPUNodePool | None) -> GPUNodePool | None:
+        """The pool that another names for when it cannot deliver, if there is one."""
+        name = pool.spec.fallback if pool else None
+        obj = self.shared.store.pool(name) if name else None
+        return accepting.parse_pool(obj) if obj else None
+
     def _explain(self, accepted: Accepted, one: Attempt) -> None:
         """Whether it has what it needs, and what it waits for: at once when something about the
         RayJob has changed, else now and then."""
@@ -386,6 +393,7 @@ class Look:
         self.shared.store.put_newer_job(self.obj)
 
     def _event(self, kind: str, reason: str, message: str, key: str) -> None:
+        log.info("%s/%s: %s: %s", self.namespace, self.name, reason, message)
         post(self.kube, self.obj, kind, reason, message, key=key, now=self.now)
 
     def _write(self) -> None:

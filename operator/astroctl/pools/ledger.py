@@ -248,7 +248,7 @@ class Ledger:
 
     def exhausted(self, want: Want) -> bool:
         """Not even one such pod could be served any more, nor on loan."""
-        if self.room or any(loan.room for loan in self.loans):
+        stocks = [self.free, self.coming, self.late]
+        if self.room or any(stock.capacity(want, 1) for stock in stocks):
             return False
-        stocks = (self.free, self.coming, self.late, *(loan.free for loan in self.loans))
-        return not any(stock.capacity(want, 1) for stock in stocks)
+        return not any(loan.room or loan.free.capacity(want, 1) for loan in self.loans)

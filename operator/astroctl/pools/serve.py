@@ -88,7 +88,9 @@ def _serve_one(gang: Gang, options: tuple[Option, ...], waiting: dict[str, str])
 
 def _wait(gang: Gang, options: tuple[Option, ...], waiting: dict[str, str]) -> Turn:
     open_to = [o for o in options if not spent(gang, o.ledger)]
-    ledger, want = min(open_to, key=lambda o: o.ledger.missing(o.want, gang.pods))
+    ledger, want = open_to[0]
+    if len(open_to) > 1:
+        ledger, want = min(open_to, key=lambda o: o.ledger.missing(o.want, gang.pods))
     ahead = waiting.setdefault(ledger.pool.name, gang.id)
     if ahead != gang.id:
         turn = Turn(gang, ledger, None, cause="Behind", ahead=ahead)

@@ -95,10 +95,10 @@ class Stock:
 
     def fitting(self, want: Want) -> Iterator[tuple[Shape, int]]:
         """Shapes that hold such a pod, tightest first, each with how many of them."""
+        order = self.order
         for empty in (False, True):
-            first = bisect_left(self.order, Shape(empty, want.gpus, 0.0, 0.0))
-            for place in range(first, len(self.order)):
-                shape = self.order[place]
+            for place in range(bisect_left(order, (empty, want.gpus)), len(order)):
+                shape = order[place]
                 if shape.empty != empty:
                     break
                 if each := slots(shape, want):
@@ -107,7 +107,7 @@ class Stock:
     def capacity(self, want: Want, enough: int) -> int:
         """How many such pods the nodes hold; counting ends at ``enough``."""
         total = 0
-        for shape, each in self.fitting(want):
+        for shape, each in self.fitting(want) if self.order else ():
             total += self.counts[shape] * each
             if total >= enough:
                 return enough
@@ -130,7 +130,7 @@ class Stock:
 
     def take(self, want: Want, pods: int) -> int:
         """Put up to ``pods`` pods on the nodes; returns how many found no place."""
-        for part in self.plan(want, pods) if pods else ():
+        for part in self.plan(want, pods) if pods and self.order else ():
             self.add(part.shape, -part.nodes)
             self.add(filled(part.shape, want, part.pods), part.nodes)
             pods -= part.nodes * part.pods

@@ -55,7 +55,7 @@ def shrink(ledger: Ledger, empties: Sequence[Empty], busy: int, now: float) -> S
     needed, surplus = _split(ledger, empties)
     uncordon = [e.name for e in needed if e.cordoned_since is not None]
     joined = ledger.delivery.history.joined
-    if held := _held(ledger, joined, now):
+    if held := why_held(ledger, now):
         return Shrink(size, uncordon=tuple(uncordon), withdrawn=withdrawn, held=held)
     allowed = max(0, min(size, joined) - ledger.pool.min_nodes)
     going = _going(ledger, surplus, size, now)[:allowed]
@@ -68,9 +68,10 @@ def shrink(ledger: Ledger, empties: Sequence[Empty], busy: int, now: float) -> S
     return Shrink(size - len(remove), cordon, tuple(uncordon), remove, withdrawn)
 
 
-def _held(ledger: Ledger, joined: int, now: float) -> str:
+def why_held(ledger: Ledger, now: float) -> str:
+    """Why no node may go now, whoever is idle; empty if some may."""
     pool, scaled_up = ledger.pool, ledger.delivery.history.scaled_up
-    if joined > pool.desired:
+    if ledger.delivery.history.joined > pool.desired:
         return "nodes are leaving"
     if ledger.added or ledger.delivery.coming:
         return "nodes are coming"

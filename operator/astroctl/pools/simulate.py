@@ -21,7 +21,7 @@ from astroctl.pools.model import Gang, History, PoolState
 from astroctl.pools.planners import plan_gangs, plan_pods
 from astroctl.pools.policy import open_ledger
 from astroctl.pools.queue import Queue, kind
-from astroctl.pools.shrink import CORDON_SECONDS, shrink
+from astroctl.pools.shrink import CORDON_SECONDS, shrink, why_held
 from astroctl.pools.simulated import Hold, Node, Order, Pool, Run
 from astroctl.pools.trace import Job
 
@@ -305,7 +305,9 @@ class Simulation:
             order = pool.order(ledger.added, now)
             self._at(now + pool.state.boot_seconds, _JOIN, order)
             return math.inf
-        idle = list(pool.idle(now))
+        if pool.joined <= pool.state.min_nodes:
+            return math.inf
+        idle = [] if why_held(ledger, now) else list(pool.idle(now))
         done = shrink(ledger, idle, pool.joined - len(idle), now)
         for name in done.cordon:
             pool.empty(name).cordoned_since = now

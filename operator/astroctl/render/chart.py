@@ -1,4 +1,4 @@
-"""The chart's generated files: ``values.yaml``, ``values.schema.json``, the values in the docs.
+"""The chart's generated files: ``values.yaml``, its schema, the values in the docs, parts of pods.
 
 ``python -m astroctl.render.chart --write`` writes them, from the root of the repository.
 """
@@ -14,10 +14,16 @@ from typing import Any
 
 import yaml
 
+from astroctl.render.environment import plain
+from astroctl.render.pods import PodContext, head_template, worker_template
+from astroctl.render.settings import Settings
+from astroctl.render.storage import CACHE_MOUNT, PodStorage
 from astroctl.render.values import DERIVED_SETTINGS, Values
+from astrosage.spec.cluster import Cluster, Resources
 
 CHART = Path("charts/astrosage")
 PAGE = Path("docs/chart.md")
+PARTS = CHART / "files" / "endpoint.json"
 _START, _END = "<!-- values: made by `make docs` -->\n", "<!-- end of values -->"
 _HEADER = """\
 # Default values, made from the models by `make docs`; do not edit: give your own with
@@ -107,7 +113,9 @@ def _commented(node: _Node, definitions: _Node, values: _Node, depth: int) -> It
             yield f"{pad}# {line}\n"
         value = values.get(key)
         if "properties" in target and isinstance(value, dict):
-            yield f"{pad}{key}:\n"
+            # A group of options that are all left out would be null.
+            given = any(v is not None for v in value.values())
+            yield f"{pad}{key}:{'' if given else ' {}'}\n"
             yield from _commented(target, definitions, value, depth + 1)
         elif value is None:
             yield f"{pad}# {key}:\n"
@@ -168,8 +176,30 @@ def _kind(node: _Node) -> str:
     )
 
 
+def endpoint_parts() -> _Node:
+    """What the endpoint's pods have in common with those that ``astroctl serve`` makes."""
+    cache = {"ASTROSAGE_CACHE": CACHE_MOUNT, "HF_HOME": f"{CACHE_MOUNT}/huggingface"}
+    settings, storage = Settings(), PodStorage("", env=plain(cache))
+    gpu, cpu = (
+        PodContext("endpoint", Cluster(resources_per_worker=Resources(gpu=n)), settings, storage)
+        for n in (1, 0)
+    )
+    head, worker = head_template(gpu)["spec"], worker_template(gpu)["spec"]
+    return {
+        "env": {
+            "head": head["containers"][0]["env"],
+            "gpu": worker["containers"][0]["env"],
+            "cpu": worker_template(cpu)["spec"]["containers"][0]["env"],
+        },
+        "headAffinity": head["affinity"],
+        "lifecycle": worker["containers"][0]["lifecycle"],
+    }
+
+
 def write(root: Path = Path()) -> None:
-    """Write all three below the root of the repository."""
+    """Write all of them below the root of the repository."""
+    parts = json.dumps(endpoint_parts(), indent=1, ensure_ascii=False) + "\n"
+    (root / PARTS).write_text(parts, encoding="utf-8")
     (root / CHART / "values.yaml").write_text(values_yaml(), encoding="utf-8")
     text = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
     (root / CHART / "values.schema.json").write_text(text, encoding="utf-8")

@@ -32,7 +32,7 @@ head_answers() {{
 }}
 if [ -w /proc/1/fd/1 ]; then exec > /proc/1/fd/1 2>&1; fi
 busy && head_answers || exit 0
-echo "This pod ends in {wait} s at the latest: telling Ray, so that a checkpoint is taken."
+echo "This pod ends in {wait} s at the latest: telling Ray, so that work is saved."
 timeout 30 ray drain-node --address "$RAY_ADDRESS" --reason DRAIN_NODE_REASON_PREEMPTION \\
   --reason-message "the pod is being ended" --deadline-remaining-seconds {wait} \\
   || echo "Ray could not be told."

@@ -14,17 +14,20 @@ from typing import Any
 from astroctl.render.groups import Group
 from astroctl.render.settings import Settings
 from astroctl.render.shape import Shape
+from astroctl.render.storage import storage_of
 from astrosage.errors import SpecError
 from astrosage.spec.cluster import Cluster
 from astrosage.spec.job import AstroJob
 from astrosage.spec.kubernetes import Variable
+from astrosage.spec.local import inside_pods
 from astrosage.spec.pool import GPUNodePool
 
 Env = list[dict[str, Any]]
 JOB = "ASTROSAGE_JOB"
 JOB_UID = "ASTROSAGE_JOB_UID"
 STOP_GRACE = "ASTROSAGE_STOP_GRACE_SECONDS"
-# The kernel takes 128 KiB for one variable.
+# The kernel takes 128 KiB for one word of a command line, and Ray puts the runtime environment into
+# one, as JSON in JSON.
 _LONGEST = 120 * 1024
 _STOP_MARGIN_SECONDS = 15
 _BOOT_MARGIN = 2
@@ -36,11 +39,26 @@ _COMMON = {
 }
 
 
-def head_env(cluster: Cluster, settings: Settings, storage: Env) -> Env:
-    """Variables of a head pod."""
+# By itself, Ray drains a node that is told to end, and waits half a minute for a head that may be
+# gone already. The hook of a job's workers does better, and a head has nobody to go to.
+NO_DRAIN = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+
+
+def head_env(
+    cluster: Cluster, settings: Settings, storage: Env, more: dict[str, str] | None = None
+) -> Env:
+    """Variables of a head pod.
+
+    Args:
+        cluster: What is asked for.
+        settings: The installation's.
+        storage: Those that say where things are kept.
+        more: Others.
+    """
     grace = cluster.kubernetes.termination_grace_seconds
     mine = {
         **_COMMON,
+        **(more or {}),
         **_NO_GPU,
         # Ray kills a job that was asked to stop after three seconds otherwise, in the middle of a
         # checkpoint.
@@ -50,10 +68,24 @@ def head_env(cluster: Cluster, settings: Settings, storage: Env) -> Env:
 
 
 def worker_env(
-    cluster: Cluster, form: Shape, settings: Settings, storage: Env, pool: GPUNodePool | None
+    cluster: Cluster,
+    form: Shape,
+    settings: Settings,
+    storage: Env,
+    pool: GPUNodePool | None,
+    more: dict[str, str] | None = None,
 ) -> Env:
-    """Variables of a worker pod."""
-    mine = {**_COMMON, **({"NCCL_DEBUG": "WARN"} if form.gpus else _NO_GPU)}
+    """Variables of a worker pod.
+
+    Args:
+        cluster: What is asked for.
+        form: Its pods.
+        settings: The installation's.
+        storage: Those that say where things are kept.
+        pool: The pool it names.
+        more: Others.
+    """
+    mine = {**_COMMON, **(more or {}), **({"NCCL_DEBUG": "WARN"} if form.gpus else _NO_GPU)}
     return merged(
         plain(mine),
         storage,
@@ -87,7 +119,7 @@ def job_env(
         SpecError: If the job is too large to be handed over.
     """
     env = {
-        JOB: _job_text(job),
+        JOB: _job_text(job, storage_of(job, settings)),
         JOB_UID: job_uid,
         STOP_GRACE: str(group.cluster.kubernetes.termination_grace_seconds),
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(start_timeout(settings, pool)),
@@ -103,18 +135,21 @@ def start_timeout(settings: Settings, pool: GPUNodePool | None) -> int:
     return max(settings.ray_start_timeout, boot)
 
 
-def _job_text(job: AstroJob) -> str:
+def _job_text(job: AstroJob, storage: str) -> str:
     whole = {
         "apiVersion": job.api_version,
         "kind": job.kind,
         "metadata": {"name": job.metadata.name, "namespace": job.metadata.namespace},
-        "spec": job.spec.to_yaml_dict(),
+        "spec": {**inside_pods(job, storage).spec.to_yaml_dict(), "storage": storage},
     }
     text = json.dumps(whole, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    if len(text.encode()) > _LONGEST:
+    # Ray fills in what looks like a variable.
+    text = text.replace("$", "\\u0024")
+    length = len(json.dumps(json.dumps(text)))
+    if length > _LONGEST:
         raise SpecError(
-            f"spec: {len(text.encode()) // 1024} KiB as JSON, at most {_LONGEST // 1024} KiB can "
-            "be handed to the driver",
+            f"spec: {length // 1024} KiB as Ray writes it, at most {_LONGEST // 1024} KiB can be "
+            "handed to the driver",
             "name sources by globs instead of one by one",
         )
     return text

@@ -47,7 +47,8 @@ class PodContext:
         labels: Of all pods, next to those that everything has.
         pool: The pool that the cluster names.
         fallback: A pool whose nodes do as well.
-        drains: Whether workers wait for a checkpoint before they end.
+        drains: Whether workers wait for a checkpoint before they end; otherwise Ray drains them
+            itself, as it does for Ray Serve.
     """
 
     instance: str
@@ -75,6 +76,11 @@ class PodContext:
         return self.cluster.kubernetes.service_account or self.settings.service_account
 
     @property
+    def drain_env(self) -> dict[str, str]:
+        """Variables that keep Ray from draining by itself, where the hook does it."""
+        return environment.NO_DRAIN if self.drains else {}
+
+    @property
     def head(self) -> Head:
         """The head: fields that the job leaves at the built-in values are the installation's.
 
@@ -95,7 +101,9 @@ def head_template(context: PodContext) -> dict[str, Any]:
     memory = parse_bytes(head.memory)
     container = _container(
         context,
-        environment.head_env(context.cluster, context.settings, context.storage.env),
+        environment.head_env(
+            context.cluster, context.settings, context.storage.env, context.drain_env
+        ),
         _resources(context.settings, head.cpu, memory),
     )
     spec = _pod(context, container, memory // 4)
@@ -112,7 +120,9 @@ def worker_template(context: PodContext) -> dict[str, Any]:
     network = dict(pool.spec.network.resources) if pool else {}
     container = _container(
         context,
-        environment.worker_env(context.cluster, form, settings, context.storage.env, pool),
+        environment.worker_env(
+            context.cluster, form, settings, context.storage.env, pool, context.drain_env
+        ),
         _resources(settings, form.cpu, form.memory, _devices(form, network)),
         # RDMA pins the memory that it reads and writes.
         ["IPC_LOCK"] if network and settings.ipc_lock else [],

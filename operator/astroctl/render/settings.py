@@ -91,6 +91,8 @@ class Settings(SpecModel):
     """Whether GPUNodePools are managed."""
     watch_namespaces: list[ObjectName] = []
     """Namespaces whose jobs are looked after; none: all."""
+    reap_idle: bool = True
+    """Remove the RayJob of a finished run whose pods still hold GPUs minutes after its end."""
     poll_seconds: Annotated[float, Field(gt=0)] = 10.0
     """How often a running job's figures are read."""
 

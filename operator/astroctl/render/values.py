@@ -11,7 +11,7 @@ from pydantic import Field
 
 from astroctl.render.settings import Settings
 from astrosage.spec.base import SpecModel
-from astrosage.spec.cluster import Resources
+from astrosage.spec.cluster import Elastic, PositiveInt, Resources
 from astrosage.spec.kubernetes import ObjectName, Quantity, Toleration
 
 DERIVED_SETTINGS = ("poolsEnabled", "watchNamespaces")
@@ -138,8 +138,8 @@ class Pools(SpecModel):
         ),
         ScaleTarget(api_group="karpenter.sh", resources=["nodepools"]),
     ]
-    """What the operator may scale (drivers `scale` and `karpenter`); leave out what the cluster does
-    not have. The clouds' drivers need no right here, but their cloud's."""
+    """What the operator may scale (drivers `scale` and `karpenter`); leave out what the cluster
+    does not have. The clouds' drivers need no right here, but their cloud's."""
 
 
 class SharedStorage(SpecModel):
@@ -195,32 +195,61 @@ class Route(SpecModel):
     """For the gateway."""
 
 
-class ApiKeys(SpecModel):
-    """The keys that the endpoint accepts."""
+class EndpointLimits(SpecModel):
+    """Limits of each replica; the server's own where left out."""
 
-    secret: Name = ""
-    """A Secret in the release's namespace; needed."""
-    key: str = Field(default="keys", min_length=1)
-    """The key in it: one API key a line."""
+    max_concurrent: PositiveInt | None = None
+    """Sequences that are generated at once."""
+    max_queue: Annotated[int, Field(ge=0)] | None = None
+    """Sequences that may wait for their turn; more are refused (429)."""
+    max_tokens: PositiveInt | None = None
+    """Most new tokens that one sequence may ask for."""
+    max_body_bytes: PositiveInt | None = None
+    """Largest request body."""
+
+
+class Upgrade(SpecModel):
+    """How a new version of the endpoint takes the place of the old one."""
+
+    type: Literal["NewCluster", "NewClusterWithIncrementalUpgrade", "None"] = "NewCluster"
+    """`NewCluster`: a second cluster beside the first, which needs as many GPUs again; the
+    incremental one grows as the first shrinks (needs `replicas: {min, max}` and a Gateway);
+    `None`: changes of the pods wait until the RayService is made anew."""
+    gateway_class: Name = ""
+    """GatewayClass of the incremental one."""
 
 
 class Endpoint(SpecModel):
-    """A model behind HTTP: a RayService in the release's namespace."""
+    """A model behind HTTP: a RayService in the release's namespace, as `astroctl serve` makes."""
 
     enabled: bool = False
     """Make it; KubeRay must be there."""
     name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=47)] = "endpoint"
     """The RayService's name."""
     model: str = ""
-    """The model's directory: s3://…, gs://…, az://…, pvc://claim/path; needed."""
+    """An alias, a hub id, s3://… (fetched when a replica starts) or pvc://claim/path (mounted
+    read-only), such as pvc://astrosage-storage/team-a/astro-mini/stages/sft/model; needed."""
     model_id: str = ""
     """Its name in the API; default: the endpoint's name."""
-    api_keys: ApiKeys = ApiKeys()
-    """Who may ask."""
-    replicas: Annotated[int, Field(ge=1, le=100)] = 1
-    """Copies of the model, each in a pod of its own."""
+    keys_secret: Name = ""
+    """A Secret of the release's namespace, each of whose values is an API key; needed."""
+    ray_token_secret: Name = ""
+    """A Secret with Ray's own token under `auth_token`; default: the chart makes one, with a token
+    that stays. Give one where the chart is rendered without looking at the cluster (GitOps)."""
+    replicas: PositiveInt | Elastic = 1
+    """Copies of the model, each in a pod of its own; `{min, max}` follows the requests."""
     resources_per_replica: Resources = Resources(cpu=4, gpu=1, memory="32Gi")
     """What each copy gets."""
+    shared_memory: Quantity = "8Gi"
+    """Size of each copy's /dev/shm; counts as memory."""
+    node_selector: Labels = {}
+    """Labels of the nodes that copies may run on."""
+    tolerations: list[Toleration] = []
+    """Taints that copies put up with, next to that of GPUs."""
+    limits: EndpointLimits = EndpointLimits()
+    """Limits of each copy."""
+    upgrade: Upgrade = Upgrade()
+    """How it is replaced."""
     ingress: Ingress = Ingress()
     """Way in from outside."""
     route: Route = Route()
@@ -228,7 +257,7 @@ class Endpoint(SpecModel):
 
 
 class ApiServer(SpecModel):
-    """Where the API server is, for NetworkPolicies, which see its own address, not its service's."""
+    """Where the API server is: policies see its own address, not its service's."""
 
     cidrs: list[str] = []
     """Its addresses (`kubectl get endpoints kubernetes`); without them, its ports anywhere."""

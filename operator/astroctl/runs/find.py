@@ -85,7 +85,7 @@ def in_storage(storage: str) -> list[Record]:
     """Every run directory in a storage, newest attempt's stages and number with it."""
     root = Storage(storage)
     found = []
-    for namespace in root.names():
+    for namespace in (n for n in root.names() if not n.startswith(".")):
         for name in root.names(namespace):
             directory = RunDirectory(root.child(namespace, name))
             if directory.exists():

@@ -10,6 +10,10 @@ from astroctl.runs.registry import Record
 from astroctl.runs.state import RUNS_STILL, view
 from astroctl.targets.base import GONE, UNKNOWN, Submission
 from astroctl.targets.jobs_target import JobsTarget
+from astroctl.upload.bring import bring_along
+from astroctl.upload.notes import left_out
+from astroctl.upload.plan import UploadPlan
+from astroctl.upload.progress import Shown
 from astrosage.errors import ClusterError, ConflictError, NotFoundError
 from astrosage.plan import preflight
 from astrosage.plan.machine import Machine
@@ -34,6 +38,15 @@ def check(job: AstroJob, stages: Sequence[Stage], target: JobsTarget) -> list[st
     return warnings
 
 
+def brought(
+    job: AstroJob, target: JobsTarget, *, dry_run: bool = False
+) -> tuple[AstroJob, UploadPlan]:
+    """The job with its local files in its storage, where the cluster does not see this disk."""
+    if target.shares_disk:
+        return job, UploadPlan(job.spec.storage, (), frozenset())
+    return bring_along(job, dry_run=dry_run, progress=Shown())
+
+
 def submit(job: AstroJob, stages: Sequence[Stage], target: JobsTarget) -> tuple[Record, list[str]]:
     """Start a new run. If that fails, nothing is left of it.
 
@@ -50,6 +63,8 @@ def submit(job: AstroJob, stages: Sequence[Stage], target: JobsTarget) -> tuple[
     target.begin()
     try:
         warnings = check(job, stages, target)
+        job, uploads = brought(job, target)
+        warnings += left_out(uploads)
         directory.create(job)
     except BaseException:
         target.abandon()
@@ -90,7 +105,8 @@ def submit_only(job: AstroJob, stage: Stage, target: JobsTarget) -> tuple[Record
         )
     if not directory.exists():
         return submit(job, [stage], target)
-    if directory.job().to_yaml_dict() != job.to_yaml_dict():
+    planned, _ = brought(job, target, dry_run=True)
+    if directory.job().to_yaml_dict() != planned.to_yaml_dict():
         raise ConflictError(
             f"metadata.name: the run `{job.metadata.name}` in {directory.uri} was submitted with "
             "another job file",

@@ -14,6 +14,7 @@ from astroctl.runs.registry import Record
 from astroctl.runs.state import FINAL, RUNS_STILL, View, account
 from astroctl.runs.stopping import stop
 from astroctl.targets.jobs_target import JobsTarget
+from astroctl.upload.notes import notes
 from astrosage.errors import NotFoundError, SpecError
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec.job import AstroJob
@@ -50,6 +51,7 @@ class RayRuns:
     def plan(self, job: AstroJob, stages: Sequence[Stage]) -> Plan:
         """What a submit would do."""
         warnings = self.check(job, stages)
+        job, uploads = launch.brought(job, self._target, dry_run=True)
         directory = RunDirectory.of(job)
         exists = directory.exists()
         chosen = {s.name for s in stages}
@@ -58,7 +60,8 @@ class RayRuns:
             done = exists and directory.finished(stage) is not None
             what = "finished" if done else "run" if stage.name in chosen else "leave out"
             states.append({"name": stage.name, "kind": stage.kind, "state": what})
-        return Plan(job, directory.uri, exists, states, warnings)
+        data = {"upload": uploads.to_dict()} if uploads.items else {}
+        return Plan(job, directory.uri, exists, states, warnings, notes(uploads), data)
 
     def submit(
         self, job: AstroJob, stages: Sequence[Stage], *, only: bool = False

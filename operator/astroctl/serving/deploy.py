@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astroctl.home import home, locked, read_json, write_json, write_private
+from astroctl.home import home, write_private
+from astroctl.serving.served import Served, all_served, forget, remember
 from astroctl.targets import ports
 from astroctl.targets.jobs_target import JobsTarget
 from astroctl.targets.serve_api import ServeApi
@@ -19,49 +18,7 @@ from astrosage.errors import ClusterError, ConflictError, NotFoundError
 
 IMPORT_PATH = "ray_jobs.serve:app"
 DEFAULT_PORT = 8000
-_FILE = "serve.json"
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Served:
-    """A served model.
-
-    Attributes:
-        name: Of the application, and the model's id in the API.
-        model: The model's directory, alias or hub id.
-        url: Base URL, which ends in /v1.
-        key_file: The file with its bearer token.
-        target: Where it runs.
-        address: The cluster's dashboard.
-    """
-
-    name: str
-    model: str
-    url: str
-    key_file: str
-    target: str
-    address: str
-
-    def to_dict(self) -> dict[str, str]:
-        """Plain data, as the state file keeps it."""
-        return dataclasses.asdict(self)
-
-    def public(self) -> dict[str, str]:
-        """What a program that deployed it wants to know."""
-        return {"name": self.name, "model": self.model, "url": self.url, "keyFile": self.key_file}
-
-    def describe(self) -> str:
-        """For people, with an example to paste."""
-        return (
-            f"{self.name} is served at {self.url}\nkey: {self.key_file}\n\n"
-            f"  curl {self.url}/chat/completions \\\n"
-            f'    -H "Authorization: Bearer $(cat {self.key_file})" \\\n'
-            "    -H 'Content-Type: application/json' \\\n"
-            f'    -d \'{{"model": "{self.name}", "messages": [{{"role": "user", "content": '
-            '"What is a Cepheid?"}]}\'\n\n'
-            '  astroctl ask "What is a Cepheid?"'
-        )
 
 
 def deploy(
@@ -107,8 +64,7 @@ def deploy(
     _wait_healthy(serve, name, timeout)
     base = f"http://{_reachable(target, host)}:{port}{prefix.rstrip('/')}/v1"
     served = Served(name, model, base, str(key_file), target.name, target.address)
-    with locked("serve"):
-        write_json(_FILE, {**read_json(_FILE), name: served.to_dict()})
+    remember(served)
     return served
 
 
@@ -197,13 +153,13 @@ def status(target: JobsTarget) -> list[dict[str, Any]]:
     """What a cluster serves, with what is known here of each."""
     if not target.address:
         return []
-    known = read_json(_FILE)
+    known = all_served()
     return [
         {
             "name": name,
             "status": details.get("status"),
-            "url": known.get(name, {}).get("url"),
-            "model": known.get(name, {}).get("model"),
+            "url": known[name].url if name in known else None,
+            "model": known[name].model if name in known else None,
             "message": _last_line(str(details.get("message") or "")),
         }
         for name, details in ServeApi(target.api().http).applications().items()
@@ -217,12 +173,7 @@ def stop(target: JobsTarget, name: str) -> None:
         NotFoundError: If it is not served.
     """
     removed = bool(target.address) and ServeApi(target.api().http).remove(name)
-    with locked("serve"):
-        known = read_json(_FILE)
-        record = known.pop(name, None)
-        write_json(_FILE, known)
-    if record:
-        Path(record["key_file"]).unlink(missing_ok=True)
+    forget(name, target.name)
     if not removed:
         raise NotFoundError(
             f"no model `{name}` is served there", "`astroctl serve --status` shows what is"
@@ -231,26 +182,6 @@ def stop(target: JobsTarget, name: str) -> None:
 
 def forget_local() -> None:
     """Forget what the local cluster served, keys included; it has ended."""
-    with locked("serve"):
-        served = read_json(_FILE)
-        for name in [n for n, s in served.items() if s["target"] == "local"]:
-            Path(served.pop(name)["key_file"]).unlink(missing_ok=True)
-        write_json(_FILE, served)
-
-
-def known(name: str | None = None) -> Served:
-    """A model that was served from this machine; without a name, the newest.
-
-    Raises:
-        NotFoundError: If there is none.
-    """
-    served = read_json(_FILE)
-    if name is None and served:
-        name = next(reversed(served))
-    if name is None or name not in served:
-        what = f"no model `{name}`" if name else "no model"
-        raise NotFoundError(
-            f"{what} was served from this machine",
-            "known: " + (", ".join(served) or "none; `astroctl serve MODEL` serves one"),
-        )
-    return Served(**served[name])
+    for name, served in all_served().items():
+        if served.target == "local":
+            forget(name)

@@ -2,54 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from astroctl.runs.choose import runs_of
 from astroctl.runs.find import find
 from astroctl.runs.registry import Record
 from astrosage.errors import NotFoundError, SpecError
 from astrosage.models import resolve
-from astrosage.runs.directory import RunDirectory
 from astrosage.spec import graph
 from astrosage.spec.base import did_you_mean
+from astrosage.spec.job import AstroJob
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be served or scored.
+
+    Attributes:
+        reference: Directory, URI, alias or hub id.
+        name: What it is called.
+        job: The run that made it, if one did.
+    """
+
+    reference: str
+    name: str
+    job: AstroJob | None = None
 
 
 def find_model(
-    model: str, namespace: str = "default", storage: str | None = None, stage: str | None = None
-) -> tuple[str, str]:
+    model: str,
+    namespace: str | None = None,
+    storage: str | None = None,
+    stage: str | None = None,
+    target: Any = None,
+) -> Model:
     """A model reference that a stage or server understands, and a name for it.
 
     Args:
-        model: A directory, an alias, a hub id, or a run's name.
+        model: A directory, a URI, an alias, a hub id, or a run's name.
         namespace: Of the run.
         storage: Where the run is, if not in the registry.
         stage: Which of the run's models; default: its last finished one.
+        target: Where it is to be used; on Kubernetes, runs are looked for there.
 
     Raises:
         NotFoundError, SpecError: If it is none of these, or the run has no finished model.
     """
+    if "://" in model:
+        name = model.rstrip("/").split("/")
+        return Model(model, name[-2] if name[-1] == "model" else name[-1])
     if resolve.is_path(model):
         folder = Path(model).expanduser().absolute()
         resolve.check_directory(folder, "MODEL")
-        return str(folder), folder.name if folder.name != "model" else folder.parent.name
+        return Model(str(folder), folder.name if folder.name != "model" else folder.parent.name)
     if model in resolve.ALIASES:
-        return model, model
+        return Model(model, model)
     try:
-        record = find(model, namespace, storage)
+        on_cluster = storage is None and getattr(target, "name", "") == "kubernetes"
+        record = target.find(model) if on_cluster else find(model, namespace, storage)
     except NotFoundError:
         if model.count("/") == 1 and storage is None:
-            return model, model.rpartition("/")[2]  # a hub id
+            return Model(model, model.rpartition("/")[2])  # a hub id
         raise
-    return model_of_run(record, stage), record.name
+    return model_of_run(record, stage)
 
 
-def model_of_run(record: Record, stage: str | None) -> str:
-    """The directory of a run's last finished model, or of a stage's.
+def model_of_run(record: Record, stage: str | None) -> Model:
+    """A run's last finished model, or a stage's.
 
     Raises:
         NotFoundError: If there is none.
         SpecError: If the run has no such stage, or the stage makes no model.
     """
-    directory = RunDirectory(record.uri)
+    directory = runs_of(record).directory(record)
     job = directory.job()
     makers = [s for s in graph.order(job) if s.kind in graph.MODEL_KINDS]
     names = [s.name for s in makers]
@@ -62,7 +89,8 @@ def model_of_run(record: Record, stage: str | None) -> str:
         makers = [s for s in makers if s.name == stage]
     for made in reversed(makers):
         if directory.finished(made) is not None:
-            return directory.stage(made.name).storage.path("model")
+            path = directory.stage(made.name).storage.path("model")
+            return Model(path, record.name, job)
     raise NotFoundError(
         f"the run `{record.name}` has no finished model"
         + (f" of stage `{stage}`" if stage else ""),

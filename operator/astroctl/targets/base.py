@@ -1,11 +1,8 @@
-"""What the command line asks of a place that runs jobs."""
+"""What is given to a Ray cluster to run, and what it tells of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from astrosage.spec.job import AstroJob
 
 GONE = "GONE"
 UNKNOWN = "UNKNOWN"
@@ -45,37 +42,3 @@ class JobState:
 
     status: str
     message: str = ""
-
-
-class Target(Protocol):
-    """A place that runs jobs."""
-
-    name: str
-
-    @property
-    def address(self) -> str:
-        """Where its API answers; empty while nothing runs."""
-
-    def begin(self) -> None:
-        """Start what takes time, without waiting for it."""
-
-    def abandon(self) -> None:
-        """Undo :meth:`begin`, since nothing will be submitted."""
-
-    def check(self, job: AstroJob) -> None:
-        """Refuse a job that cannot run there, before anything is written."""
-
-    def submit(self, submission: Submission) -> None:
-        """Start a job; returns when the cluster has taken it."""
-
-    def state(self, submission_id: str) -> JobState:
-        """What became of it; never raises for a cluster that is not there."""
-
-    def logs(self, submission_id: str) -> str | None:
-        """The driver's output so far; None where the cluster has none."""
-
-    def stop(self, submission_id: str) -> None:
-        """Ask a job to stop."""
-
-    def forget(self, submission_id: str) -> None:
-        """Remove a finished job's record."""

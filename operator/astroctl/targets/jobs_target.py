@@ -21,6 +21,8 @@ class JobsTarget(ABC):
 
     name: str
     python: str
+    shares_disk = True
+    """Whether its nodes see this machine's paths; if not, what a job names is uploaded."""
 
     @property
     @abstractmethod

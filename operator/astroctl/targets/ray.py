@@ -37,7 +37,7 @@ class RayTarget(JobsTarget):
                 "--address http://head:8265, or set RAY_API_SERVER_ADDRESS",
             )
         self._address = found if "://" in found else f"http://{found}"
-        self._shared = shared_storage or is_loopback(self._address)
+        self.shares_disk = shared_storage or is_loopback(self._address)
         self._api: JobsApi | None = None
 
     @property
@@ -58,7 +58,7 @@ class RayTarget(JobsTarget):
             SpecError: If the run directory is on this machine's disk.
             ClusterError: If the cluster does not answer.
         """
-        if "://" not in job.spec.storage and not self._shared:
+        if "://" not in job.spec.storage and not self.shares_disk:
             raise SpecError(
                 f"spec.storage: {job.spec.storage} is a folder of this machine, which the cluster "
                 f"at {self._address} cannot be assumed to see",

@@ -32,7 +32,8 @@ def bring_along(
 ) -> tuple[AstroJob, UploadPlan]:
     """Bring all that the job names on this machine to its storage, and name it there.
 
-    What is there already is not sent again. A job that names nothing here comes back as it is.
+    What is there already is not sent again. What the job names on its claim (``pvc://…``) becomes
+    the path that its pods have for it.
 
     Args:
         job: With absolute paths, checked.
@@ -50,6 +51,7 @@ def bring_along(
     """
     progress = progress or Quiet()
     target = storage or job.spec.storage
+    job = local.inside_pods(job, target)
     if not local.local_paths(job):
         return job, UploadPlan(target, (), frozenset())
     if "://" not in target or target.startswith("file://"):

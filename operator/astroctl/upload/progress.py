@@ -11,13 +11,14 @@ from astrosage.units import format_bytes, format_seconds
 
 _TERMINAL_SECONDS = 0.2
 _FILE_SECONDS = 10.0
+_WORTH_TELLING_SECONDS = 1.0
 
 
 class Progress(Protocol):
     """Who is told of an upload; called from several threads."""
 
     def begin(self, what: str, total: int) -> None:
-        """Something of ``total`` bytes starts."""
+        """Something of ``total`` bytes starts; 0 if nobody knows how many."""
 
     def add(self, size: int) -> None:
         """So many more bytes are done."""
@@ -57,7 +58,7 @@ class Shown:
         """Start a line."""
         self._what, self._total, self._done = what, total, 0
         self._began = time.monotonic()
-        self._shown = self._began if not self._terminal else 0.0
+        self._shown = self._began
 
     def add(self, size: int) -> None:
         """Show the new state, if the last one was shown a while ago."""
@@ -69,20 +70,22 @@ class Shown:
                 self._write(now)
 
     def end(self) -> None:
-        """Leave the last state standing."""
+        """Leave the last state standing, unless it was over before anybody could wonder."""
         with self._lock:
-            self._write(time.monotonic())
+            now = time.monotonic()
+            if not self._total and now - self._began < _WORTH_TELLING_SECONDS:
+                return
+            self._write(now)
             if self._terminal:
                 self._stream.write("\n")
                 self._stream.flush()
 
     def line(self, seconds: float) -> str:
         """The state after so many seconds."""
-        share = 100 * self._done / self._total if self._total else 100.0
-        text = (
-            f"{self._what}: {format_bytes(self._done)} of {format_bytes(self._total)} "
-            f"({share:.0f} %)"
-        )
+        text = f"{self._what}: {format_bytes(self._done)}"
+        if self._total:
+            share = 100 * self._done / self._total
+            text += f" of {format_bytes(self._total)} ({share:.0f} %)"
         rate = self._done / seconds if seconds > 0 else 0.0
         if rate:
             text += f", {format_bytes(rate)}/s"

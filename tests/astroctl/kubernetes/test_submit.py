@@ -144,9 +144,7 @@ def test_namespace_comes_from_option_file_and_context_in_that_order(
             "spec.cluster.queue: there is no LocalQueue `team`",
         ),
         (
-            lambda d: d["spec"].update(
-                cluster={"kubernetes": {"envFromSecrets": ["credentials"]}}
-            ),
+            lambda d: d["spec"].update(cluster={"kubernetes": {"envFromSecrets": ["credentials"]}}),
             3,
             "spec.cluster.kubernetes.envFromSecrets: there is no Secret `credentials`",
         ),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
 from astroctl.kube.client import Kube
-from astroctl.kube.resources import CRD, NODE, POD, POOL, RAYCLUSTER, Resource
-from astroctl.kube.times import timestamp
+from astroctl.kube.resources import CRD, EVENT, NODE, POD, POOL, RAYCLUSTER, Resource
 
 GROUP = "cluster.x-k8s.io"
 API = f"{GROUP}/v1beta2"
@@ -49,7 +47,9 @@ def machines_crd(kube: Kube) -> None:
     if kube.find(CRD, name) is None:
         annotation = {"api-approved.kubernetes.io": "unapproved, for tests"}
         meta = {"name": name, "annotations": annotation}
-        kube.create({"apiVersion": CRD.api_version, "kind": CRD.kind, "metadata": meta, "spec": spec})
+        kube.create(
+            {"apiVersion": CRD.api_version, "kind": CRD.kind, "metadata": meta, "spec": spec}
+        )
 
 
 @dataclass
@@ -125,6 +125,11 @@ class Yard:
         found = next(c for c in self.status["conditions"] if c["type"] == kind)
         return found["status"], found["reason"]
 
+    def events(self) -> set[str]:
+        """Reasons of the events told of the GPUNodePool."""
+        fields = f"involvedObject.name={self.name},involvedObject.kind=GPUNodePool"
+        return {e["reason"] for e in self.kube.list(EVENT, "default", fields=fields)}
+
     def nodes(self) -> list[dict[str, Any]]:
         """Its nodes."""
         return self.kube.list(NODE, labels=f"astrosage.io/pool={self.name}")
@@ -176,7 +181,13 @@ class Yard:
         # The API server closes new nodes until some controller finds them ready.
         self.kube.patch(NODE, name, {"spec": {"taints": None}})
 
-    def pod(self, gpus: int = 8, node: str | None = None, **labels: str) -> str:
+    def pod(
+        self,
+        gpus: int = 8,
+        node: str | None = None,
+        affinity: list[Any] | None = None,
+        **labels: str,
+    ) -> str:
         """A pod, waiting or bound."""
         name = f"pod-{next(_count)}"
         resources = {"requests": {"cpu": "8", "memory": "64Gi"}}
@@ -187,6 +198,11 @@ class Yard:
             "nodeSelector": {"astrosage.io/pool": self.name},
             "terminationGracePeriodSeconds": 0,
         }
+        if affinity:
+            del spec["nodeSelector"]
+            terms = {"nodeSelectorTerms": affinity}
+            required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+            spec["affinity"] = {"nodeAffinity": required}
         named = {k.replace("__", "/").replace("_", "-"): v for k, v in labels.items()}
         meta = {"name": name, "namespace": self.namespace, "labels": named}
         owner = {"apiVersion": "v1", "kind": "Test", "name": "t", "uid": str(uuid.uuid4())}
@@ -203,7 +219,14 @@ class Yard:
             self.bind(name, node)
         return name
 
-    def gang(self, pods: int, gpus: int = 8, job: str = "job", made: int | None = None) -> list[str]:
+    def gang(
+        self,
+        pods: int,
+        gpus: int = 8,
+        job: str = "job",
+        made: int | None = None,
+        affinity: list[Any] | None = None,
+    ) -> list[str]:
         """The workers of an AstroJob's RayCluster; only some of them made, if wanted."""
         cluster = f"{job}-0-1-abcde"
         group = {
@@ -225,7 +248,8 @@ class Yard:
             "ray.io__cluster": cluster,
             "ray.io__group": "workers",
         }
-        return [self.pod(gpus, **labels) for _ in range(pods if made is None else made)]
+        count = pods if made is None else made
+        return [self.pod(gpus, affinity=affinity, **labels) for _ in range(count)]
 
     def bind(self, pod: str, node: str) -> None:
         """What the scheduler does, and the kubelet."""
@@ -247,13 +271,3 @@ class Yard:
             self.kube.delete(NODE, node["metadata"]["name"])
         for namespace, pod in self.pods:
             self.kube.delete(POD, pod, namespace)
-
-
-def ago(now: float, seconds: float) -> str:
-    """A time as Kubernetes writes it."""
-    return timestamp(now - seconds)
-
-
-def at(text: str) -> float:
-    """The reverse."""
-    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

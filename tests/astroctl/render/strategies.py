@@ -20,18 +20,23 @@ def _pool_spec(**fields: Any) -> PoolSpec:
 
 
 names = st.from_regex(r"\A[a-z]([-a-z0-9]{0,38}[a-z0-9])?\Z")
-objects = st.from_regex(r"\A[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?\Z")
-label_keys = st.from_regex(r"\A([a-z]{1,8}\.example\.org/)?[a-z]{1,12}\Z")
-label_values = st.from_regex(r"\A[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,20}[a-zA-Z0-9])?\Z")
+stages = st.sampled_from(["corpus", "chat", "s" * 40, "z-9"])
+objects = st.sampled_from(["a", "0", "some-object", "x" * 40])
+label_keys = st.sampled_from(["role", "example.org/Kind", "kubernetes.io/arch"])
+label_values = st.sampled_from(["a", "0", "true", "A_b.c-d", "v" * 63])
 labels = st.dictionaries(label_keys, label_values, max_size=3)
 sizes = st.sampled_from(["512Mi", "6Gi", "1.5Gi", "16G", "7000000000", "112Gi"])
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 variables = st.lists(
     st.one_of(
-        st.builds(Variable, name=st.from_regex(r"\A[A-Z]{1,3}\Z"), value=texts),
         st.builds(
             Variable,
-            name=st.from_regex(r"\A[A-Z]{1,3}\Z"),
+            name=st.sampled_from(["HF_TOKEN", "NCCL_DEBUG", "ASTROSAGE_CACHE", "x"]),
+            value=texts,
+        ),
+        st.builds(
+            Variable,
+            name=st.sampled_from(["HF_TOKEN", "NCCL_DEBUG", "ASTROSAGE_CACHE", "x"]),
             secret=st.builds(SecretKey, name=objects, key=st.just("key")),
         ),
     ),
@@ -144,7 +149,7 @@ def jobs(draw: st.DrawFn) -> AstroJob:
                 "activeDeadlineSeconds": draw(st.none() | st.integers(1, 10**6)),
                 "stages": [
                     {"name": name, "prepare": {"sources": [{"path": f"s3://texts/{draw(texts)}"}]}}
-                    for name in draw(st.lists(names, min_size=1, max_size=4, unique=True))
+                    for name in draw(st.lists(stages, min_size=1, max_size=3, unique=True))
                 ],
             },
         }

@@ -102,7 +102,7 @@ def test_a_job_without_local_files_is_left_alone() -> None:
             },
         }
     )
-    assert bring_along(job)[0] is job
+    assert bring_along(job)[0] == job
 
 
 def test_a_local_storage_is_refused(make_job: JobMaker, tmp_path: Path) -> None:

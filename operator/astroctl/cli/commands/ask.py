@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,18 @@ from astroctl.cli.command import command as make
 )
 def command(question: str, output: str, **options: Any) -> None:
     """Ask a served model and print the answer as it comes. A QUESTION of `-` is read from input."""
+    if question == "-":
+        question = sys.stdin.read()
+    with _endpoint(options) as (url, key, model):
+        _ask(question, url, key, model, output, options)
+
+
+def _ask(
+    question: str, url: str, key: str | None, model: str, output: str, options: dict[str, Any]
+) -> None:
     from astroctl.cli.output import emit
     from astroctl.serving.chat import stream
 
-    if question == "-":
-        question = sys.stdin.read()
-    url, key, model = _endpoint(options)
     request: dict[str, Any] = {
         "model": model,
         "messages": [*_system(options), {"role": "user", "content": question}],
@@ -57,28 +65,21 @@ def command(question: str, output: str, **options: Any) -> None:
     click.echo()
 
 
-def _endpoint(options: dict[str, Any]) -> tuple[str, str | None, str]:
+@contextmanager
+def _endpoint(options: dict[str, Any]) -> Iterator[tuple[str, str | None, str]]:
     """URL, key and model name: from the options, else of the model served last."""
-    from astroctl.serving.deploy import known
-    from astrosage.errors import NotFoundError
+    from astroctl.serving.reach import reach, read_key
+    from astroctl.serving.served import known
 
     key_file: Path | None = options["key_file"]
     if options["url"]:
         if not options["model"]:
             raise click.UsageError("--url needs --model NAME, the model's name there")
-        url, model = options["url"], options["model"]
-    else:
-        served = known(options["model"])
-        url, model, key_file = served.url, served.name, key_file or Path(served.key_file)
-    if key_file is None:
-        return url, None, model
-    try:
-        return url, key_file.read_text(encoding="utf-8").strip(), model
-    except OSError as error:
-        raise NotFoundError(
-            f"the key file {key_file} cannot be read: {error.strerror}",
-            "serve the model again, or give another with --key-file",
-        ) from None
+        yield options["url"], read_key(key_file) if key_file else None, options["model"]
+        return
+    served = known(options["model"])
+    with reach(served, key_file) as (url, key):
+        yield url, key, served.name
 
 
 def _system(options: dict[str, Any]) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from astroctl.cli.options import (
     target_from,
     target_options,
 )
+
+if TYPE_CHECKING:
+    from astrosage.spec.job import AstroJob
 
 
 @make(
@@ -62,13 +65,14 @@ def command(**options: Any) -> None:
     from astroctl.runs.choose import runs_on
     from astrosage.spec import load
 
-    runs = runs_on(target_from(options))
-    job = load.with_absolute_paths(load.parse(_job(options), source="bench"), Path.cwd())
+    target = target_from(options)
+    runs = runs_on(target)
+    job = load.with_absolute_paths(load.parse(_job(options, target), source="bench"), Path.cwd())
     job = runs.place(job, options["namespace"], Path.cwd())
     start(job, job.spec.stages, runs, options)
 
 
-def _job(options: dict[str, Any]) -> dict[str, Any]:
+def _job(options: dict[str, Any], target: Any = None) -> dict[str, Any]:
     """The run file that these options mean."""
     from astroctl.serving.models import find_model
 
@@ -86,13 +90,16 @@ def _job(options: dict[str, Any]) -> dict[str, Any]:
         if options["api_key_env"]:
             bench["endpoint"]["apiKeyEnv"] = options["api_key_env"]
         base, label = options["baseline"] or "smollm2-135m", options["model"]
+        maker = None
     elif options["subject"]:
-        base, label = find_model(options["subject"], options["namespace"])
-        bench["model"] = base
+        found = find_model(options["subject"], options["namespace"], target=target)
+        bench["model"] = base = found.reference
+        label, maker = found.name, found.job
     else:
         raise click.UsageError("name a MODEL, or give --url and --model")
     if options["baseline"]:
-        bench["baseline"] = find_model(options["baseline"], options["namespace"])[0]
+        baseline = find_model(options["baseline"], options["namespace"], target=target)
+        bench["baseline"] = baseline.reference
     if options["methods"]:
         bench["methods"] = list(options["methods"])
     if options["max_new_tokens"]:
@@ -104,8 +111,21 @@ def _job(options: dict[str, Any]) -> dict[str, Any]:
             "storage": options["storage"],
             "stages": [{"name": "score", "bench": bench}],
             "cluster": {"workers": options["workers"]},
+            **_place_of_run(maker, target, options),
         },
     }
+
+
+def _place_of_run(maker: AstroJob | None, target: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Storage and cluster of the run that made a model, where its pods are needed to read it."""
+    if maker is None or getattr(target, "name", "") != "kubernetes":
+        return {}
+    cluster = maker.spec.cluster.to_yaml_dict()
+    cluster.pop("pricePerHour", None)  # it was that of another number of workers
+    context = click.get_current_context()
+    given = context.get_parameter_source("storage") is click.core.ParameterSource.COMMANDLINE
+    storage = options["storage"] if given else maker.spec.storage
+    return {"storage": storage, "cluster": {**cluster, "workers": options["workers"]}}
 
 
 def _name(label: str) -> str:

@@ -40,21 +40,28 @@ def command(
     else:
         records = [r for r in (in_storage(storage) if storage else all_records()) if place.has(r)]
         wanted = None if all_namespaces else namespace
-        rows = [_row(r) for r in records if wanted in (None, r.namespace)]
+        silent: set[tuple[str, str]] = set()
+        rows = [_row(r, silent) for r in records if wanted in (None, r.namespace)]
     emit(output, rows, lambda: _table(rows))
 
 
-def _row(record: Any) -> dict[str, Any]:
+def _row(record: Any, silent: set[tuple[str, str]]) -> dict[str, Any]:
+    """A run's row; a cluster that does not answer is asked once, and says nothing of its runs."""
     from astroctl.runs.choose import runs_of
     from astrosage.errors import AstroError, NotFoundError
 
+    cluster = (record.context, record.kubeconfig)
+    if cluster in silent:
+        return _facts(record, "unknown", {})
     try:
         return _row_of(runs_of(record).glance(record))
     except NotFoundError:
         phase = "gone"
     except AstroError:
-        # A cluster that does not answer says nothing of its runs.
-        phase = "unknown" if record.target == "kubernetes" else "gone"
+        phase = "gone"
+        if record.target == "kubernetes":
+            phase = "unknown"
+            silent.add(cluster)
     return _facts(record, phase, {})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from astroctl.cli.command import all_of
 from astroctl.cli.command import command as make
 from astroctl.cli.options import (
     complete_runs,
@@ -17,44 +18,88 @@ from astroctl.cli.options import (
 )
 from astroctl.cli.output import emit, say, table
 
+kubernetes_options = all_of(
+    click.option(
+        "--replicas", type=click.IntRange(1), default=1, help="Copies (target kubernetes)."
+    ),
+    click.option(
+        "--max-replicas",
+        type=click.IntRange(1),
+        help="Copies under load; their number then follows it (target kubernetes).",
+    ),
+    click.option("--memory", help="Memory of a copy, such as 64Gi (target kubernetes)."),
+    click.option("--pool", help="A GPUNodePool (target kubernetes)."),
+    click.option(
+        "--upgrade",
+        type=click.Choice(["auto", "new-cluster", "incremental", "recreate"]),
+        default="auto",
+        help="How a new version takes over: beside the old one if GPUs are free (target "
+        "kubernetes).",
+    ),
+)
+
 
 @make(
     "serve",
     "astroctl serve astro-mini\nastroctl serve ./my-model --name my-model --port 8001\n"
+    "astroctl serve astro-8b --target kubernetes --gpus 1 --memory 64Gi --replicas 2\n"
     "astroctl serve --stop astro-mini",
 )
 @click.argument("model", required=False, shell_complete=complete_runs)
 @run_options
 @click.option("--stage", shell_complete=complete_stages, help="Which of the run's models.")
 @click.option("--name", "served", help="The model's name in the API  [default: the run's name]")
-@click.option("--host", default="127.0.0.1", help="Interface to listen on.")
+@click.option("--host", default="127.0.0.1", help="Interface to listen on (not on Kubernetes).")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port  [default: 8000]")
 @click.option("--max-concurrent", type=click.IntRange(1), default=8, help="Requests at once.")
 @click.option("--max-queue", type=click.IntRange(0), default=32, help="Requests that may wait.")
 @click.option("--max-tokens", type=click.IntRange(1), default=1024, help="Tokens of an answer.")
 @click.option("--cpus", type=float, default=1.0, help="CPU cores of the model.")
 @click.option("--gpus", type=float, default=0.0, help="GPUs of the model.")
-@click.option("--timeout", default=300.0, help="Seconds to wait until it is healthy.")
+@click.option(
+    "--timeout",
+    type=float,
+    help="Seconds to wait until it is healthy  [default: 300; on Kubernetes 1800]",
+)
 @click.option("--stop", "to_stop", metavar="NAME", help="Stop serving this model.")
 @click.option("--status", "show", is_flag=True, help="Show what is served.")
+@click.option(
+    "--forward",
+    "to_forward",
+    metavar="NAME",
+    help="Lead a local port to this model until interrupted (target kubernetes).",
+)
+@kubernetes_options
 @target_options
 @output_option
 def command(
-    model: str | None, to_stop: str | None, show: bool, output: str, **options: Any
+    model: str | None,
+    to_stop: str | None,
+    show: bool,
+    to_forward: str | None,
+    output: str,
+    **options: Any,
 ) -> None:
     """Serve a model directory, or a run's newest model, behind an OpenAI-compatible endpoint.
 
     The endpoint listens on loopback and wants a bearer token, which is kept in a file that only
-    you may read.
+    you may read. On Kubernetes it is a RayService, reached inside the cluster, and its key is in a
+    Secret.
     """
-    from astroctl.serving import deploy
+    from astroctl.serving.place import place_of
 
     target = target_from(options)
+    if target.name != "kubernetes":
+        _refuse_kubernetes_options()
+    if to_forward:
+        _forward(target, to_forward, options["port"])
+        return
+    place = place_of(target)
     if to_stop:
-        deploy.stop(target, to_stop)
+        place.stop(to_stop)
         emit(output, {"stopped": to_stop}, lambda: f"{to_stop} is no longer served")
     elif show:
-        rows = deploy.status(target)
+        rows = place.status()
         headers = ["NAME", "STATUS", "URL", "MODEL", "MESSAGE"]
         cells = [[r["name"], r["status"], r["url"], r["model"], r["message"]] for r in rows]
         emit(output, rows, lambda: table(headers, cells) if rows else "nothing is served")
@@ -65,25 +110,58 @@ def command(
 
 
 def _deploy(target: Any, model: str, output: str, options: dict[str, Any]) -> None:
-    from astroctl.serving import deploy
     from astroctl.serving.models import find_model
+    from astroctl.serving.place import Wanted, place_of
 
-    path, name = find_model(model, options["namespace"], options["storage"], options["stage"])
-    name = options["served"] or name
-    say(f"serving {path} as {name}; this takes a while on the first start")
-    served = deploy.deploy(
-        target,
-        path,
-        name,
-        host=options["host"],
-        port=options["port"],
+    found = find_model(model, options["namespace"], options["storage"], options["stage"], target)
+    name = options["served"] or found.name
+    say(f"serving {found.reference} as {name}; this takes a while on the first start")
+    wanted = Wanted(
         limits={
             "maxConcurrent": options["max_concurrent"],
             "maxQueue": options["max_queue"],
             "maxTokens": options["max_tokens"],
-            "numCpus": options["cpus"],
-            "numGpus": options["gpus"],
         },
-        timeout=options["timeout"],
+        **{
+            key: options[key]
+            for key in (
+                *("cpus", "gpus", "host", "port", "timeout"),
+                *("replicas", "max_replicas", "memory", "pool", "upgrade"),
+            )
+        },
     )
+    served = place_of(target).deploy(found, name, wanted)
     emit(output, served.public(), served.describe)
+
+
+def _forward(target: Any, name: str, port: int | None) -> None:
+    """Hold a port open; what it leads to may be replaced meanwhile."""
+    from astroctl.serving.reach import forward_to
+
+    if target.name != "kubernetes":
+        raise click.UsageError("--forward is for --target kubernetes; elsewhere use the URL")
+    from astroctl.serving.on_kubernetes import KubernetesPlace
+
+    served = KubernetesPlace(target).served(name)
+    opened = forward_to(target.kube, served, port or 0, say).start()
+    try:
+        click.echo(f"http://127.0.0.1:{opened.port}/v1")
+        say(f"key: {served.key_command()}")
+        say("end with Ctrl-C")
+        opened.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        opened.close()
+
+
+def _refuse_kubernetes_options() -> None:
+    context = click.get_current_context()
+    given = [
+        name
+        for name in ("replicas", "max_replicas", "memory", "pool", "upgrade")
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        option = given[0].replace("_", "-")
+        raise click.UsageError(f"--{option} is for --target kubernetes")

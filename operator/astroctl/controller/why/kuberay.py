@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from astroctl.controller.why import queue, reasons
 from astroctl.controller.why.facts import CapacityFacts, Finding, Object, found
@@ -61,6 +62,13 @@ def needed_workers(facts: CapacityFacts) -> int:
     return min(least, desired_workers(facts)) if least else desired_workers(facts)
 
 
+def lacks_pods(facts: CapacityFacts, pods: Sequence[Object]) -> bool:
+    """Whether KubeRay has not made all pods that it wants."""
+    alive = head_first(pods)
+    heads = sum(role(p) == HEAD for p in alive)
+    return not heads or len(alive) - heads < desired_workers(facts)
+
+
 def invalid(facts: CapacityFacts) -> Finding | None:
     """KubeRay refuses the RayJob."""
     told = status(facts)
@@ -83,7 +91,7 @@ def unresponsive(facts: CapacityFacts) -> Finding | None:
 
 def refused(facts: CapacityFacts) -> Finding | None:
     """The API server does not let KubeRay make the pods."""
-    if facts.rayjob is None or not _lacks_pods(facts):
+    if facts.rayjob is None or not lacks_pods(facts, facts.pods):
         return None
     failure = condition({"status": cluster_status(facts)}, "ReplicaFailure")
     if failure and failure.get("status") == "True":
@@ -93,12 +101,6 @@ def refused(facts: CapacityFacts) -> Finding | None:
         since = event.get("firstTimestamp") or event.get("eventTime") or timestamp(last_seen(event))
         return _classified(facts, one_line(event.get("message") or "", 2000), str(since))
     return None
-
-
-def _lacks_pods(facts: CapacityFacts) -> bool:
-    pods = head_first(facts.pods)
-    heads = sum(role(p) == HEAD for p in pods)
-    return not heads or len(pods) - heads < desired_workers(facts)
 
 
 def _classified(facts: CapacityFacts, said: str, since: str) -> Finding:

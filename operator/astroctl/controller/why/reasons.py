@@ -412,8 +412,8 @@ GPUS_HELD_AFTER_END = _idle(
     "GPUsHeldAfterEnd",
     False,
     "the job has ended and pods of it still hold GPUs",
-    "`kubectl delete rayjob` frees them and loses nothing; KubeRay's operator would have done so, "
-    "so see whether it runs",
+    "with `reapIdle` in the operator's settings the RayJob is removed, which loses nothing; else "
+    "`kubectl delete rayjob`, and see why KubeRay's operator did not",
 )
 HEARTBEAT_STALLED = _idle(
     "HeartbeatStalled",

@@ -123,11 +123,9 @@ def starting(facts: CapacityFacts) -> Finding:
     if not pods:
         return found(reasons.STARTING, "KubeRay makes the Ray cluster's pods", since=since)
     count = sum(ready(p) for p in pods)
-    if count >= wanted > 1 or (count and count == len(pods)):
-        message = f"{count} of {max(wanted, len(pods))} pods are ready; KubeRay starts the driver"
-    else:
-        message = f"{count} of {max(wanted, len(pods))} pods are ready; the others start"
-    return found(reasons.STARTING, message, since=since)
+    total = max(wanted, len(pods))
+    rest = "KubeRay starts the driver" if count >= total else "the others start"
+    return found(reasons.STARTING, f"{count} of {total} pods are ready; {rest}", since=since)
 
 
 def _node(pod: Object) -> str:

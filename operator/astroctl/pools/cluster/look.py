@@ -109,6 +109,8 @@ class Looker:
         for one in valid:
             one.nodes = seen.nodes[one.name]
             one.state = self._facts(one, seen, now)
+        known = {name for one in valid for name in one.nodes}
+        self.empty_since = {n: t for n, t in self.empty_since.items() if n in known}
         states = [p.state for p in valid if p.state is not None]
         plan = decide(seen.gangs, states, now, _history(valid))
         for one, decision in zip(valid, plan.decisions, strict=True):

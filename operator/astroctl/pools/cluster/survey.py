@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from astroctl.render.placement import pool_selector
 from astrosage.spec.pool import GPUNodePool
 
 _WAITING = "spec.nodeName=,status.phase=Pending"
+# Up to so many nodes are asked for one by one, more by one look at all pods.
+_FEW = 20
 _BOUND = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -75,15 +77,23 @@ def survey(kube: Kube, pools: list[GPUNodePool]) -> Survey:
     return found
 
 
-def busy_nodes(kube: Kube, pool: GPUNodePool, names: Iterable[str]) -> set[str]:
-    """Which of some nodes have work this very moment."""
-    busy: set[str] = set()
-    for name in names:
-        fields = f"spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed"
-        pods = [pod_facts(p, [pool.spec.gpu_resource]) for p in kube.pages(POD, fields=fields)]
-        if noding.works(pods, pool.spec) or any(p.stays and not p.daemon for p in pods):
-            busy.add(name)
-    return busy
+def busy_nodes(kube: Kube, pool: GPUNodePool, names: Collection[str]) -> set[str]:
+    """Which of some nodes have work, or a pod that must stay, this very moment."""
+    if len(names) > _FEW:
+        looks = [_BOUND]
+    else:
+        looks = [_BOUND.replace("spec.nodeName!=", f"spec.nodeName={name}") for name in names]
+    pods: dict[str, list[PodFacts]] = defaultdict(list)
+    for fields in looks:
+        for pod in kube.pages(POD, fields=fields):
+            if pod["spec"]["nodeName"] in names:
+                facts = pod_facts(pod, [pool.spec.gpu_resource])
+                pods[facts.node].append(facts)
+    return {
+        name
+        for name, there in pods.items()
+        if noding.works(there, pool.spec) or any(p.stays and not p.daemon for p in there)
+    }
 
 
 def _nodes(kube: Kube, pools: list[GPUNodePool]) -> dict[str, dict[str, Object]]:

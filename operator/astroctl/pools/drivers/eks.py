@@ -135,12 +135,17 @@ class EksDriver:
         instance = node.provider_id.rpartition("/")[2]
         if not instance.startswith("i-"):
             raise gone(f"the instance of node {node.name} (providerID `{node.provider_id}`)")
-        self._call(
-            "autoscaling:TerminateInstanceInAutoScalingGroup",
-            lambda: self._client("autoscaling").terminate_instance_in_auto_scaling_group(
-                InstanceId=instance, ShouldDecrementDesiredCapacity=True
-            ),
-        )
+        try:
+            self._call(
+                "autoscaling:TerminateInstanceInAutoScalingGroup",
+                lambda: self._client("autoscaling").terminate_instance_in_auto_scaling_group(
+                    InstanceId=instance, ShouldDecrementDesiredCapacity=True
+                ),
+            )
+        except ClusterError as error:
+            # An earlier try was cut short after this one had gone.
+            if "not found" not in error.message.lower():
+                raise
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
@@ -150,12 +155,13 @@ class EksDriver:
 
     def _call(self, permission: str, ask: Callable[[], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             return ask()
         except ClientError as error:
             raise self._explain(permission, error) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError) as error:
             raise ClusterError(
                 f"{self.what}: {error}",
                 "give credentials (a role for the operator's service account), reference.region, "

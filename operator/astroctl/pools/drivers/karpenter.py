@@ -7,6 +7,7 @@ from typing import Any
 
 from astroctl.kube.client import Kube, Object
 from astroctl.kube.resources import NODE, Resource
+from astroctl.pools.cluster.quantity import number
 from astroctl.pools.drivers import owners
 from astroctl.pools.drivers.base import NodeRef, PoolSize, owned
 from astroctl.pools.drivers.retry import gone, kube_call
@@ -47,13 +48,13 @@ class KarpenterDriver:
         current = status.get("nodes")
         if current is None:
             current = self._count()
-        limit = whole((spec.get("limits") or {}).get(self.limit))
+        limit = (spec.get("limits") or {}).get(self.limit)
         foreign = owners.field_manager(obj, "limits")
         return PoolSize(
             current=int(current),
             desired=int(current),
             controls="nothing" if foreign else "limits",
-            maximum=None if limit is None else limit // self.each,
+            maximum=None if limit is None else int(number(limit)) // self.each,
             owner=f"{_OWNER}; {foreign}" if foreign else _OWNER,
             trouble=_trouble(status),
         )
@@ -74,20 +75,6 @@ class KarpenterDriver:
     def _count(self) -> int:
         label = f"karpenter.sh/nodepool={self.name}"
         return len(kube_call("nodes", lambda: self.kube.list(NODE, labels=label)))
-
-
-def whole(quantity: Any) -> int | None:
-    """A Kubernetes quantity as a whole number, rounded down; None for none."""
-    if quantity is None:
-        return None
-    text = str(quantity).strip()
-    for suffix, factor in (("k", 10**3), ("M", 10**6), ("G", 10**9), ("m", 1e-3)):
-        if text.endswith(suffix):
-            return int(float(text[: -len(suffix)]) * factor)
-    try:
-        return int(float(text))
-    except ValueError:
-        return None
 
 
 def _trouble(status: dict[str, Any]) -> str:

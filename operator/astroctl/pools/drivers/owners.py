@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from astroctl.kube.client import FIELD_MANAGER, Kube, Object
@@ -11,6 +11,7 @@ from astroctl.kube.resources import Resource
 
 MIN_SIZE = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size"
 MAX_SIZE = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-max-size"
+MANAGED_BY = "cluster.x-k8s.io/replicas-managed-by"
 EKS_TAG = "k8s.io/cluster-autoscaler/enabled"
 HPA = Resource("autoscaling/v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 
@@ -43,6 +44,14 @@ def cluster_autoscaler(obj: Object) -> str:
     annotations = obj["metadata"].get("annotations") or {}
     found = [a for a in (MIN_SIZE, MAX_SIZE) if a in annotations]
     return f"the cluster-autoscaler sets it (annotation {found[0]})" if found else ""
+
+
+def managed_outside(obj: Object) -> str:
+    """Tells if a MachinePool's infrastructure sets the number, as for clouds' own autoscalers."""
+    value = (obj["metadata"].get("annotations") or {}).get(MANAGED_BY)
+    if value in (None, "false"):
+        return ""
+    return f"`{value or 'another program'}` sets it (annotation {MANAGED_BY})"
 
 
 def field_manager(obj: Object, field: str = "replicas") -> str:
@@ -80,11 +89,6 @@ def eks_tags(tags: Mapping[str, str]) -> str:
     if tags.get(EKS_TAG, "false").strip().lower() in ("", "false"):
         return ""
     return f"the cluster-autoscaler sets it (tag {EKS_TAG})"
-
-
-def first(reasons: Iterable[str]) -> str:
-    """The first that says something; later ones are not asked."""
-    return next((r for r in reasons if r), "")
 
 
 def _ours(manager: str) -> bool:

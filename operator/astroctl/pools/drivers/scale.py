@@ -132,7 +132,11 @@ class ScaleDriver:
     def _owner(self, obj: Object) -> tuple[str, Controls]:
         if bounded := owners.cluster_autoscaler(obj):
             return bounded, "bounds"
-        found = owners.field_manager(obj) or owners.scaled_by_hpa(self.kube, obj)
+        found = (
+            owners.managed_outside(obj)
+            or owners.field_manager(obj)
+            or owners.scaled_by_hpa(self.kube, obj)
+        )
         return (found, "nothing") if found else ("", "replicas")
 
     def _names_nodes(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from astroctl.kube.client import Object
@@ -22,14 +22,16 @@ _OVER = ("Succeeded", "Failed", "Stopped", "Suspended")
 _MARKS = {"Active": "RUNNING", "Succeeded": "SUCCEEDED", "Failed": "FAILED", "Stopped": "STOPPED"}
 
 
-def record_of(obj: Object, context: str, kubeconfig: str, settings: Settings) -> Record:
+def record_of(
+    obj: Object, context: str, kubeconfig: str, settings: Callable[[], Settings]
+) -> Record:
     """The record of an AstroJob.
 
     Args:
         obj: It.
         context: The kubeconfig's context.
         kubeconfig: The kubeconfig, if not the usual one.
-        settings: The installation's.
+        settings: Gives the installation's, should they be needed.
     """
     meta, status = obj["metadata"], obj.get("status") or {}
     spec = obj.get("spec") or {}
@@ -53,11 +55,11 @@ def record_of(obj: Object, context: str, kubeconfig: str, settings: Settings) ->
     )
 
 
-def run_uri(spec: dict[str, Any], meta: dict[str, Any], settings: Settings) -> str:
+def run_uri(spec: dict[str, Any], meta: dict[str, Any], settings: Callable[[], Settings]) -> str:
     """The run directory, as seen from outside pods."""
     storage = str(spec.get("storage") or DEFAULT_STORAGE)
-    if storage == DEFAULT_STORAGE and settings.storage:
-        storage = settings.storage
+    if storage == DEFAULT_STORAGE:
+        storage = settings().storage or storage
     return f"{storage.rstrip('/')}/{meta['namespace']}/{meta['name']}"
 
 
@@ -116,13 +118,15 @@ def _unseen(obj: Object) -> bool:
     meta, status = obj["metadata"], obj.get("status") or {}
     if not status.get("phase"):
         return True
-    if status["phase"] not in _OVER:
+    if status["phase"] not in _OVER or (obj.get("spec") or {}).get("suspend"):
         return False
-    retry = (meta.get("annotations") or {}).get(RETRY)
+    annotations = meta.get("annotations") or {}
     newer = int(meta.get("generation") or 0) > int(status.get("observedGeneration") or 0)
-    asked = retry is not None and retry != status.get("observedRetry")
-    suspended = bool((obj.get("spec") or {}).get("suspend"))
-    return not suspended and (newer or asked) and status["phase"] != "Succeeded"
+    if status["phase"] == "Succeeded":
+        chosen = {n.strip() for n in (annotations.get(STAGES) or "").split(",") if n.strip()}
+        return newer or not chosen <= {s["name"] for s in status.get("stages") or []}
+    retry = annotations.get(RETRY)
+    return newer or (retry is not None and retry != status.get("observedRetry"))
 
 
 def _newest(status: dict[str, Any]) -> dict[str, Any] | None:
@@ -172,7 +176,9 @@ def _remarks(
         return "it is being deleted", ""
     accepted = condition(obj, "Accepted")
     if accepted.get("status") == "False":
-        return str(accepted.get("message") or accepted.get("reason")), f"astroctl resume {name} -f"
+        return str(
+            accepted.get("message") or accepted.get("reason")
+        ), f"astroctl resume {name} -f job.yaml"
     if unseen:
         return _unseen_remarks(obj, now)
     if phase == "Pending":

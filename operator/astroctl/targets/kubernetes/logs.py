@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from astroctl.kube.client import Kube, Object
-from astroctl.kube.errors import ApiError, Forbidden, Missing, NoSuchKind
+from astroctl.kube.errors import Forbidden, NoSuchKind
 from astroctl.kube.resources import EVENT, POD, RAYJOB
 from astroctl.render.names import LABEL_ATTEMPT, LABEL_GROUP, LABEL_JOB, RAY_CONTAINER
 from astroctl.runs.registry import Record
@@ -16,6 +17,14 @@ from astroctl.targets.kubernetes.dashboard import dashboard, head_pod, ray_token
 from astrosage.errors import AstroError
 
 _HEAD_LINES = 200
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """An attempt: Ray's submission id, and the RayCluster that runs it."""
+
+    job: str
+    cluster: str
 
 
 class DriverLogs:
@@ -29,35 +38,49 @@ class DriverLogs:
         kube: The cluster.
         record: The run.
         stored: Reads the run directory's log files, for when no cluster has the output.
+        tell: Told why a driver that runs cannot be read.
     """
 
-    def __init__(self, kube: Kube, record: Record, stored: Callable[[], Mapping[str, str]]) -> None:
-        self._kube, self._record, self._stored = kube, record, stored
+    def __init__(
+        self,
+        kube: Kube,
+        record: Record,
+        stored: Callable[[], Mapping[str, str]],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._kube, self._record, self._stored, self._tell = kube, record, stored, tell
         self._texts: dict[str, str] = {}
         self._events: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
         self._open: tuple[str, JobsApi] | None = None
         self._token: str | None = None
-        self._first: str | None = None
-        self._why = ""
+        self._followed: _Followed | None = None
+        self._headers: dict[str, str] = {}
+        self._why, self._told = "", False
 
     def __call__(self) -> Mapping[str, str]:
         """What there is now."""
         newest = self._newest()
         if newest is None:
             return self._texts or self._from_directory()
-        name = newest["metadata"]["name"]
-        self._first = self._first or name
-        cluster = (newest.get("status") or {}).get("rayClusterName")
-        text = self._driver(name, cluster) if cluster else None
-        if text is not None:
-            header = "" if name == self._first else f"{_attempt(newest)} ({name})"
-            self._texts[header] = text
-        elif not self._texts:
-            if _is_over(newest):
-                return self._from_directory()
-            return self._before_driver(newest, cluster)
-        return self._texts
+        status = newest.get("status") or {}
+        followed = _Followed(newest["metadata"]["name"], status.get("rayClusterName") or "")
+        if self._followed is not None and followed != self._followed:
+            # What it said last, while its cluster is still there.
+            self._read(self._followed)
+        if self._followed is None or followed.job != self._followed.job:
+            first = self._followed is None
+            self._headers[followed.job] = "" if first else f"{_attempt(newest)} ({followed.job})"
+        self._followed = followed
+        self._read(followed)
+        if self._texts:
+            return self._texts
+        if _is_over(newest):
+            return self._from_directory()
+        if self._why and status.get("jobDeploymentStatus") == "Running" and not self._told:
+            self._told = True
+            self._tell(f"the driver's output cannot be read: {self._why}")
+        return self._before_driver(newest, followed.cluster)
 
     def close(self) -> None:
         """End the connection to the head."""
@@ -72,15 +95,18 @@ class DriverLogs:
             return None
         return max(found, key=_order, default=None)
 
-    def _driver(self, job: str, cluster: str) -> str | None:
+    def _read(self, followed: _Followed) -> None:
+        """Keep what a driver has said so far; what was read before stays if it is gone."""
+        if not followed.cluster:
+            return
         try:
-            api = self._connected(cluster)
-            text = api.logs(job)
-            return text if text or api.get(job) is not None else None
+            api = self._connected(followed.cluster)
+            text = api.logs(followed.job)
+            if text or api.get(followed.job) is not None:
+                self._texts[self._headers[followed.job]] = text or ""
         except AstroError as error:
             self._why = error.message
             self.close()
-            return None
 
     def _connected(self, cluster: str) -> JobsApi:
         if self._open is None or self._open[0] != cluster:
@@ -101,7 +127,7 @@ class DriverLogs:
                 error.message = f"{error.message} (and of the Ray head: {self._why})"
             raise
 
-    def _before_driver(self, rayjob: Object, cluster: str | None) -> Mapping[str, str]:
+    def _before_driver(self, rayjob: Object, cluster: str) -> Mapping[str, str]:
         """The head pod's log and events; both only grow."""
         found: dict[str, str] = {}
         objects = [rayjob["metadata"]["name"], *([cluster] if cluster else [])]
@@ -132,7 +158,7 @@ def pod_log(kube: Kube, namespace: str, pod: str, container: str = RAY_CONTAINER
             container=container,
             limitBytes=_HEAD_LINES * 1000,
         )
-    except (ApiError, Missing, AstroError):
+    except AstroError:
         return ""
     try:
         return str(answer.read().decode(errors="replace"))

@@ -60,11 +60,13 @@ class KubernetesRuns:
 
     def check(self, job: AstroJob, stages: Sequence[Stage]) -> list[str]:
         """Preflight, here and against the cluster."""
-        return submission.checked(self._target, job, stages)[2]
+        warnings = submission.checked(self._target, job, stages)[2]
+        return [*warnings, *precheck.operator_warnings(self._target.kube)]
 
     def plan(self, job: AstroJob, stages: Sequence[Stage]) -> Plan:
         """What a submit would do, tried on the API server as far as nothing is changed by it."""
         job, made, warnings = submission.checked(self._target, job, stages)
+        warnings += precheck.operator_warnings(self._target.kube)
         there = self._find(job)
         if there is None:
             warnings += precheck.try_out(self._target.kube, job, made)
@@ -182,7 +184,7 @@ class KubernetesRuns:
 
         if stage is not None or rank is not None:
             return stored
-        source = DriverLogs(self._target.kube, record, stored)
+        source = DriverLogs(self._target.kube, record, stored, _say)
         self._closing().callback(source.close)
         return source
 
@@ -289,4 +291,8 @@ def _finished(obj: Object) -> set[str]:
 
 
 def _tell(error: AstroError) -> None:
-    print(f"warning: {error.message}; trying again", file=sys.stderr, flush=True)
+    _say(f"{error.message}; trying again")
+
+
+def _say(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from astroctl.targets.kubernetes.manifests import Manifests, astrojob, manifests
 from astroctl.targets.kubernetes.references import References
 from astroctl.targets.kubernetes.target import KubernetesTarget
 from astroctl.upload.bring import bring_along
+from astroctl.upload.notes import left_out, notes
 from astroctl.upload.plan import UploadPlan
 from astroctl.upload.progress import Shown
 from astrosage.errors import SpecError
@@ -39,12 +40,11 @@ def checked(
         AstroError: The first thing that is wrong.
     """
     job = with_storage(job, target.settings)
-    warnings = preflight.check(job, stages, storage=False)
+    warnings = preflight.check(job, stages, storage=False, remote=False)
     precheck.check_namespace(job.metadata.namespace, target.settings)
     pools = precheck.pools(target.kube, job, stages)
     made = manifests(job, stages, target.settings, pools)
     warnings += References(target.kube, job, stages, target.settings).check()
-    warnings += precheck.operator_warnings(target.kube)
     return job, made, warnings
 
 
@@ -70,7 +70,9 @@ def create(
     """
     job, made, warnings = checked(target, job, stages)
     warnings += precheck.try_out(target.kube, job, made)
-    job, _ = brought(target, job, dry_run=False)
+    silent = list(precheck.operator_warnings(target.kube))
+    job, uploads = brought(target, job, dry_run=False)
+    warnings += left_out(uploads)
     chosen = [job.stage(s.name) for s in stages]
     try:
         obj = target.kube.create(astrojob(job, chosen))
@@ -78,12 +80,13 @@ def create(
         raise precheck.exists(target.kube, job) from None
     except Invalid as error:
         raise precheck.refused(error) from None
-    return accepted(target, obj, warnings)
+    if silent:
+        return obj, [*warnings, *silent]
+    obj, unheard = accepted(target, obj)
+    return obj, [*warnings, *unheard]
 
 
-def accepted(
-    target: KubernetesTarget, obj: Object, warnings: list[str]
-) -> tuple[Object, list[str]]:
+def accepted(target: KubernetesTarget, obj: Object) -> tuple[Object, list[str]]:
     """Wait a moment for the operator's word on a new job; a refused one is removed again.
 
     Raises:
@@ -91,9 +94,8 @@ def accepted(
     """
     meta = obj["metadata"]
     deadline = time.monotonic() + _ACCEPTED_SECONDS
-    expected = not any("operator" in w for w in warnings)
     pause = 0.1
-    while expected and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         time.sleep(pause)
         pause = min(2 * pause, 1.0)
         obj = target.kube.get(ASTROJOB, meta["name"], meta["namespace"])
@@ -105,13 +107,11 @@ def accepted(
                 "mend it and submit again; nothing was left in the cluster",
             )
         if said:
-            return obj, warnings
-    if expected:
-        warnings.append(
-            f"no operator has looked at the job in {_ACCEPTED_SECONDS:.0f} s: does one run, and "
-            "does it watch this namespace? `astroctl doctor --target kubernetes`"
-        )
-    return obj, warnings
+            return obj, []
+    return obj, [
+        f"no operator has looked at the job in {_ACCEPTED_SECONDS:.0f} s: does one run, and does "
+        "it watch this namespace? `astroctl doctor --target kubernetes`"
+    ]
 
 
 def replaced(target: KubernetesTarget, obj: Object, job: AstroJob) -> AstroJob:
@@ -137,19 +137,4 @@ def replaced(target: KubernetesTarget, obj: Object, job: AstroJob) -> AstroJob:
 
 def upload_notes(plan: UploadPlan) -> tuple[list[str], dict[str, Any]]:
     """What an upload plan means, for people and as data."""
-    from astrosage.units import format_bytes
-
-    if not plan.items:
-        return [], {}
-    count, size = len(plan.missing), format_bytes(plan.missing_size)
-    total = f"{len(plan.files)} files, {format_bytes(plan.size)}"
-    if plan.present is None:
-        text = f"up to {count} files ({size}) would be uploaded to {plan.storage}"
-    elif not count:
-        text = f"nothing to upload: all {total} are in {plan.storage} already"
-    else:
-        text = f"{count} files ({size}) of {total} would be uploaded to {plan.storage}"
-    notes = [text]
-    for item in plan.items:
-        notes += [f"not uploaded: {path} ({why})" for path, why in item.left_out]
-    return notes, {"upload": plan.to_dict()}
+    return notes(plan), {"upload": plan.to_dict()} if plan.items else {}

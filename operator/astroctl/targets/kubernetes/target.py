@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from astroctl.kube.client import Kube, Object
@@ -26,6 +26,12 @@ _IN_CLUSTER = "in-cluster"
 def system_namespace() -> str:
     """Where the operator is installed: ``ASTROCTL_SYSTEM_NAMESPACE``, else astrosage-system."""
     return os.environ.get("ASTROCTL_SYSTEM_NAMESPACE") or SYSTEM_NAMESPACE
+
+
+@lru_cache(maxsize=16)
+def _connected(context: str | None, kubeconfig: str | None, default: str | None) -> Kube:
+    """One client for each cluster, however many runs are asked for."""
+    return Kube.connect(context, kubeconfig)
 
 
 class KubernetesTarget:
@@ -60,7 +66,12 @@ class KubernetesTarget:
         Raises:
             NotFoundError, ClusterError: If there is no usable kubeconfig.
         """
-        return Kube.connect(self._context, self._kubeconfig)
+        return _connected(self._context, self._kubeconfig, os.environ.get("KUBECONFIG"))
+
+    @property
+    def kubeconfig(self) -> str:
+        """Path of the kubeconfig, if it is not the usual one."""
+        return os.path.abspath(self._kubeconfig) if self._kubeconfig else ""
 
     @property
     def namespace(self) -> str:
@@ -93,8 +104,7 @@ class KubernetesTarget:
         """The record of an AstroJob."""
         from astroctl.targets.kubernetes.account import record_of
 
-        kubeconfig = os.path.abspath(self._kubeconfig) if self._kubeconfig else ""
-        return record_of(obj, self.kube.context, kubeconfig, self.settings)
+        return record_of(obj, self.kube.context, self.kubeconfig, lambda: self.settings)
 
     def find(self, name: str | None) -> Record:
         """The AstroJob of that name, or the newest one.
