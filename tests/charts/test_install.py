@@ -15,10 +15,18 @@ import pytest
 import yaml
 
 from astroctl.kube.client import Kube
-from astroctl.kube.resources import CONFIGMAP, CRD, POD, SECRET, SERVICE_ACCOUNT, Resource
+from astroctl.kube.resources import (
+    CONFIGMAP,
+    CRD,
+    POD,
+    RAYSERVICE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    Resource,
+)
 from tests.charts.helm import CHART, Helm, Object, Refused
 from tests.charts.rbac import remove_rbac
-from tests.charts.values import MATRIX, merged
+from tests.charts.values import ENDPOINT, MATRIX, merged
 from tests.kube.objects import eventually
 from tests.kube.plane import Plane
 
@@ -173,6 +181,17 @@ def test_a_release_fits_into_its_secret(release: Release) -> None:
     assert len(found) == 1
     size = len(base64.b64decode(found[0]["data"]["release"]))
     assert size < 250_000, "of 1 MiB"
+
+
+def test_rays_token_stays_what_it_is(release: Release, crds: list[str]) -> None:
+    assert "rayservices.ray.io" in crds
+    endpoint = {**ENDPOINT["endpoint"], "rayTokenSecret": ""}
+    values = {"crds": {"install": False}, "endpoint": endpoint}
+    release.install(**values)
+    made = release.kube.get(SECRET, "endpoint-ray-token", release.namespace)["data"]
+    release.upgrade(**values, operator={"replicas": 1})
+    assert release.kube.get(SECRET, "endpoint-ray-token", release.namespace)["data"] == made
+    assert release.kube.find(RAYSERVICE, "endpoint", release.namespace)
 
 
 @pytest.mark.parametrize("name", ["default", "all", "all-cluster-wide"])

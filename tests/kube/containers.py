@@ -166,9 +166,9 @@ class Sandbox:
     """
 
     def __init__(self, kube: Kube, pod: Object, folder: Path, claims: Path) -> None:
-        self.pod, self._kube = pod, kube
+        self.pod = pod
         self._ended = threading.Event()
-        volumes = self._volumes(folder, claims)
+        volumes = volumes_of(kube, pod, folder, claims)
         spec = pod["spec"]
 
         def make(one: Object) -> Container:
@@ -217,21 +217,27 @@ class Sandbox:
         for container in [*self.init, *self.containers.values()]:
             container.stop(grace)
 
-    def _volumes(self, folder: Path, claims: Path) -> dict[str, Path]:
-        found = {}
-        namespace = self.pod["metadata"]["namespace"]
-        for volume in self.pod["spec"].get("volumes") or []:
-            path = folder / "volumes" / volume["name"]
-            if (claim := volume.get("persistentVolumeClaim")) is not None:
-                path = claims / namespace / claim["claimName"]
-            path.mkdir(parents=True, exist_ok=True)
-            if (secret := volume.get("secret")) is not None and not secret.get("optional"):
-                data = self._kube.get(SECRET, secret["secretName"], namespace).get("data") or {}
-                for name, value in data.items():
-                    (path / name).write_bytes(base64.b64decode(value))
-            if (config := volume.get("configMap")) is not None and not config.get("optional"):
-                data = self._kube.get(CONFIGMAP, config["name"], namespace).get("data") or {}
-                for name, value in data.items():
-                    (path / name).write_text(value)
-            found[volume["name"]] = path
-        return found
+
+def volumes_of(kube: Kube, pod: Object, folder: Path, claims: Path) -> dict[str, Path]:
+    """The folders that stand for a pod's volumes; those of Secrets and ConfigMaps are filled."""
+    found = {}
+    namespace = pod["metadata"]["namespace"]
+    for volume in pod["spec"].get("volumes") or []:
+        path = folder / "volumes" / volume["name"]
+        if (claim := volume.get("persistentVolumeClaim")) is not None:
+            path = claims / namespace / claim["claimName"]
+        path.mkdir(parents=True, exist_ok=True)
+        for name, value in _files(kube, namespace, volume).items():
+            (path / name).write_bytes(value)
+        found[volume["name"]] = path
+    return found
+
+
+def _files(kube: Kube, namespace: str, volume: Object) -> dict[str, bytes]:
+    if (secret := volume.get("secret")) is not None:
+        found = kube.find(SECRET, secret["secretName"], namespace) or {}
+        return {k: base64.b64decode(v) for k, v in (found.get("data") or {}).items()}
+    if (config := volume.get("configMap")) is not None:
+        found = kube.find(CONFIGMAP, config["name"], namespace) or {}
+        return {k: v.encode() for k, v in (found.get("data") or {}).items()}
+    return {}

@@ -197,7 +197,9 @@ class Faults(LoopServer):
             request.method,
             f"{self._plane.server}{request.path_qs}",
             headers=headers,
-            data=await request.read(),
+            # Even an empty body would be given a content type, which discovery refuses.
+            data=await request.read() or None,
+            skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
             timeout=ClientTimeout(total=None, connect=5),
         ) as answer:
             call.status = answer.status

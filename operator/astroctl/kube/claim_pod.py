@@ -246,8 +246,8 @@ class ClaimPod:
         if isinstance(error, Forbidden):
             return Forbidden(
                 what,
-                "files on a claim need the rights to create, get and delete pods and to create "
-                "pods/exec in its namespace",
+                "files on a claim need the rights to create, get, list and delete pods and to get "
+                "and create pods/exec in its namespace",
                 error.status,
                 error.reason,
             )

@@ -53,7 +53,7 @@ class Market:
         elif gang.pool is not None:
             names = self._with_fallbacks(gang.pool)
         else:
-            names = list(self.ledgers)
+            names = sorted(self.ledgers)
         found = (self.ledgers[n] for n in names if n in self.ledgers)
         return [Option(ledger, ledger.want(gang)) for ledger in found]
 

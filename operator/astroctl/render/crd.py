@@ -99,7 +99,7 @@ def _definition(
 ) -> dict[str, Any]:
     kind, group = model.__name__, "astrosage.io"
     whole = model.model_json_schema(by_alias=True)
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "description": _words(whole.get("description", "")),
         "required": ["spec"],

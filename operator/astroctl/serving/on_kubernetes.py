@@ -11,7 +11,7 @@ from typing import Any
 
 from astroctl.cli.output import say
 from astroctl.kube.client import Kube, Object
-from astroctl.kube.errors import AlreadyExists, Changed, Forbidden, NoSuchKind
+from astroctl.kube.errors import AlreadyExists, Forbidden, NoSuchKind
 from astroctl.kube.resources import POOL, RAYSERVICE, SECRET
 from astroctl.render import rayservice as render
 from astroctl.render.linter import lint
@@ -96,8 +96,10 @@ class KubernetesPlace:
 
         Raises:
             NotFoundError: If there is none.
+            ConflictError: If it belongs to a Helm release.
         """
         endpoint = self.endpoint(name)
+        self._find(endpoint)
         forget(name, "kubernetes")
         self._kube.delete(RAYSERVICE, endpoint, self._target.namespace)
         for secret in (render.keys_secret_name(endpoint), render.token_secret_name(endpoint)):
@@ -137,10 +139,16 @@ class KubernetesPlace:
             found = self._kube.find(RAYSERVICE, endpoint, self._target.namespace)
         except NoSuchKind:
             raise _no_kuberay() from None
-        if found and render.LABEL_ENDPOINT not in (found["metadata"].get("labels") or {}):
+        if found and not _label(found, render.LABEL_ENDPOINT):
             raise ConflictError(
                 f"--name: a RayService `{endpoint}` exists that was not made here",
                 "choose another name: --name NAME",
+            )
+        if found and _label(found, "app.kubernetes.io/managed-by") == "Helm":
+            release = _label(found, "app.kubernetes.io/instance")
+            raise ConflictError(
+                f"RayService `{endpoint}` belongs to the Helm release `{release}`",
+                "change the release's values under `endpoint`, or serve under another --name",
             )
         return found
 
@@ -201,11 +209,9 @@ class KubernetesPlace:
                 self._remove_first(manifest["metadata"]["name"])
                 self._kube.create(manifest)
                 return
-        try:
-            self._kube.replace(_merged(there, manifest))
-        except Changed:
-            fresh = self._kube.get(RAYSERVICE, manifest["metadata"]["name"], self._target.namespace)
-            self._kube.replace(_merged(fresh, manifest))
+        # No precondition: KubeRay writes the status all the while, and ours is the whole spec.
+        name = manifest["metadata"]["name"]
+        self._kube.patch(RAYSERVICE, name, _new_version(there, manifest), self._target.namespace)
 
     def _remove_first(self, endpoint: str) -> None:
         namespace = self._target.namespace
@@ -268,12 +274,17 @@ def slug(name: str) -> str:
     return found if found[:1].isalpha() else f"m-{found}".rstrip("-")
 
 
-def _merged(there: Object, manifest: Object) -> Object:
-    """The new version, with what others have put on the old one."""
-    meta = dict(there["metadata"])
+def _new_version(there: Object, manifest: Object) -> list[Object]:
+    """What changes, as a JSON patch: the spec whole, and our labels and annotations."""
+    changes: list[Object] = [{"op": "replace", "path": "/spec", "value": manifest["spec"]}]
     for field in ("labels", "annotations"):
-        meta[field] = {**(meta.get(field) or {}), **manifest["metadata"][field]}
-    return {**manifest, "metadata": meta}
+        merged = {**(there["metadata"].get(field) or {}), **manifest["metadata"][field]}
+        changes.append({"op": "add", "path": f"/metadata/{field}", "value": merged})
+    return changes
+
+
+def _label(service: Object, name: str) -> str:
+    return str((service["metadata"].get("labels") or {}).get(name) or "")
 
 
 def _hash(service: Object) -> str | None:

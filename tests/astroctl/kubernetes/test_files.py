@@ -361,6 +361,12 @@ def test_missing_rights_are_named(
     no_exec = Kube.connect(kubeconfig=str(user("weaker", rules)))
     with pytest.raises(Forbidden, match="exec"), ClaimFiles(no_exec, namespace, "data") as files:
         files.names()
+    verbs = ["get", "create"]
+    rules.append({"apiGroups": [""], "resources": ["pods/exec"], "verbs": verbs})
+    enough = Kube.connect(kubeconfig=str(user("enough", rules)))
+    with ClaimFiles(enough, namespace, "data") as files:
+        files.write("a", b"1")
+    assert (claim / "a").read_bytes() == b"1"
 
 
 def test_a_claim_for_one_node_is_reached_on_that_node(

@@ -157,6 +157,12 @@ def test_a_foreign_rayservice_is_left_alone(
     assert result.exit_code == 4
     assert "not made here" in result.stderr
     assert cli("serve", "--stop", "mine", "--target", "kubernetes").exit_code == 3
+    labels = {"astrosage.io/endpoint": "mine", "app.kubernetes.io/managed-by": "Helm"}
+    kube.patch(RAYSERVICE, "mine", {"metadata": {"labels": labels}}, namespace)
+    for arguments in (("--stop", "mine"), ("smollm2-135m", "--name", "mine")):
+        result = cli("serve", *arguments, "--target", "kubernetes")
+        assert result.exit_code == 4
+        assert "belongs to the Helm release" in result.stderr
     assert kube.find(RAYSERVICE, "mine", namespace)
 
 
@@ -340,6 +346,8 @@ def test_bench_of_a_model_on_the_cluster_is_a_job_of_one_stage(
         "pricePerHour": 9,
         "kubernetes": {"envFromSecrets": ["s3"]},
     }
+    meta = {"name": "s3", "namespace": namespace}
+    kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
     stand_in.create(made)
     stand_in.tell("trained", "Succeeded")
     directory = RunDirectory(f"{bucket}/{namespace}/trained")

@@ -26,6 +26,11 @@ class Purpose:
     system: bool = False
 
 
+def _both(resource: str) -> tuple[str, str]:
+    """A WebSocket begins as a GET, for which newer API servers want the right to create as well."""
+    return f"get {resource}", f"create {resource}"
+
+
 PURPOSES = (
     Purpose(
         "rights: jobs",
@@ -43,28 +48,33 @@ PURPOSES = (
     Purpose(
         "rights: logs of the driver",
         False,
-        ("list /pods", "create /pods/portforward", "get /pods/log", "get /secrets"),
+        (
+            "list /pods",
+            *_both("/pods/portforward"),
+            "get /pods/log",
+            "get /secrets",
+        ),
     ),
     Purpose(
         "rights: files on a claim",
         False,
         (
             "get /persistentvolumeclaims",
-            "create /pods",
-            "get /pods",
-            "delete /pods",
-            "create /pods/exec",
+            *(f"{verb} /pods" for verb in ("create", "get", "list", "delete")),
+            *_both("/pods/exec"),
         ),
     ),
     Purpose(
         "rights: serving",
         False,
         (
-            "get ray.io/rayservices",
-            "create ray.io/rayservices",
-            "patch ray.io/rayservices",
-            "delete ray.io/rayservices",
-            "create /secrets",
+            *(
+                f"{verb} ray.io/rayservices"
+                for verb in ("get", "list", "create", "patch", "delete")
+            ),
+            *(f"{verb} /secrets" for verb in ("get", "create", "delete")),
+            "list /pods",
+            *_both("/pods/portforward"),
         ),
     ),
     Purpose("rights: the installation", False, ("get /configmaps",), system=True),

@@ -81,8 +81,9 @@ def take_checkpoint(
         raise ClusterError(
             f"--checkpoint: none was taken in {timeout:.0f} s; the newest is {before or 'none'}, "
             "and the job goes on",
-            "the stage may not be training, or the job's image may be too old to take one on "
-            "request; with --force it is stopped all the same, and goes on from the newest one",
+            "the stage may not be training, or the operator or the job's image may be too old to "
+            "take one on request; without --checkpoint, or with --force, the job is stopped all "
+            "the same, and a training takes a checkpoint on its way out if there is time",
         )
     newest: str | None = ((found or obj).get("status") or {}).get("lastCheckpoint")
     return newest
