@@ -57,6 +57,8 @@ test-fast: setup  ## Unit tests only
 docs: setup  ## Reference pages, resource definitions and the chart's schema from the models
 	$(BIN)/python -m astrosage.spec.reference --write
 	$(BIN)/python -m astroctl.render.crd --write
+	$(BIN)/python -m astroctl.render.chart --write
+	$(BIN)/python -m astroctl.controller.why.page --write
 
 lock:  ## New requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate \

@@ -110,9 +110,6 @@ def comparable(service: Object) -> Any:
     config = spec["rayClusterConfig"]
     # Named by the chart's values, or by the endpoint.
     config["authOptions"].pop("secretName")
-    for group in config["workerGroupSpecs"]:
-        # Gradients should not cross zones; answers may.
-        group["template"]["spec"].pop("affinity", None)
     service["metadata"]["annotations"].pop(ANNOTATION_CLUSTER, None)
     service["metadata"].pop("labels")
     spec["serveConfigV2"] = yaml.safe_load(spec["serveConfigV2"])

@@ -71,7 +71,7 @@ def test_what_is_installed_is_locked(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("operator", "operator kubernetes"), ("ray", "train serve s3")]
+    ("name", "extras"), [("operator", "operator kubernetes"), ("ray", "train serve s3 gs az")]
 )
 def test_all_that_an_image_gets_is_in_the_lock(name: str, extras: str) -> None:
     arguments = [r for w, r in instructions(ROOT / "images" / name / "Dockerfile") if w == "ARG"]

@@ -228,6 +228,9 @@ def _kopf_settings() -> Any:
 
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    # Kinds and namespaces are known from the start; to watch for new ones would take rights that
+    # an operator of some namespaces does not have.
+    settings.scanning.disabled = True
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 10

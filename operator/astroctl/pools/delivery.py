@@ -31,6 +31,8 @@ class Delivery:
     history: PoolHistory
     coming: int
     """Nodes to count on: missing or booting, in time."""
+    booting: int
+    """Of those, the ones that have joined."""
     late: int
     """Nodes missing for too long."""
     dead: int
@@ -59,9 +61,9 @@ def deadline(since: float, pool: PoolState) -> float:
 
 
 def backoff(pool: PoolState, failures: int) -> float:
-    """Seconds until the next try after so many failures in a row; doubles each time."""
+    """Seconds until the next try after so many failures in a row: twice the boot time, then more."""
     longest = max(LONGEST_BACKOFF, pool.boot_seconds)
-    return float(min(longest, pool.boot_seconds * 2 ** min(failures - 1, 10)))
+    return float(min(longest, pool.boot_seconds * 2 ** min(failures, 10)))
 
 
 def follow(pool: PoolState, count: Count, last: PoolHistory | None, now: float) -> Delivery:
@@ -96,6 +98,7 @@ def follow(pool: PoolState, count: Count, last: PoolHistory | None, now: float) 
             counted=stuck,
         ),
         coming=coming,
+        booting=count.booting,
         late=missing if late else 0,
         dead=count.dead,
         stuck=stuck,
@@ -114,7 +117,7 @@ def _missing_since(
     if not missing:
         return None
     seen = pool.change.seen if pool.change else None
-    if last.desired is None:
+    if last.desired is None or (not last.missing and _rose(pool, last)):
         since = min(now, pool.change.at) if pool.change else now
     elif not last.missing or last.missing_since is None or count.joined > last.joined:
         since = now

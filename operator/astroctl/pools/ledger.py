@@ -48,6 +48,7 @@ class Ledger:
         fresh: What a new node offers.
         ends: When GPUs in use will be free and how many, ascending; unknown ones may be at once.
         now: The time.
+        booting: What nodes that are not ready yet will have free. It is changed.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Ledger:
         fresh: Shape,
         ends: Sequence[tuple[float, int]],
         now: float,
+        booting: Stock | None = None,
     ) -> None:
         self.now = now
         self.ends = ends
@@ -87,15 +89,16 @@ class Ledger:
         self.fresh = fresh
         self.most = most_nodes(pool)
         self.size = pool.desired
-        coming, late = delivery.coming, delivery.late
+        coming, late = delivery.coming - delivery.booting, delivery.late
         if pool.desired > pool.max_nodes and not self.fixed:
             # The maximum was lowered; what has not come is not waited for.
             self.size = max(pool.max_nodes, min(pool.desired, delivery.history.joined))
             cut = pool.desired - self.size
             coming, late = (coming, late - cut) if late else (coming - cut, 0)
-        self.coming = Stock({fresh: coming})
+        self.coming = booting if booting is not None else Stock()
+        self.coming.add(fresh, coming)
         self.late = Stock({fresh: late})
-        self.under_way = coming + late
+        self.under_way = delivery.booting + coming + late
         self.room = 0 if self.fixed or delivery.blocked else max(0, self.most - self.size)
         self.step = math.inf if pool.max_step is None else max(0, pool.max_step - self.under_way)
         self.added = 0

@@ -76,20 +76,23 @@ def decide(
 def open_ledger(pool: PoolState, history: History, now: float) -> Ledger:
     """Count a pool's nodes."""
     fresh = _fresh(pool)
-    free: dict[Shape, int] = {}
     joined = [n for n in pool.nodes if not n.leaving]
     leaving = len(joined) > pool.desired
-    counts = {"usable": 0, "booting": 0, "dead": 0}
-    for node in joined:
-        state = _state(node, pool, now)
-        counts[state] += 1
-        if state == "usable" and not _closed(node, leaving):
+    states = [_state(node, pool, now) for node in joined]
+    shapes: dict[str, dict[Shape, int]] = {"usable": {}, "booting": {}, "dead": {}}
+    for node, state in zip(joined, states, strict=True):
+        if not _closed(node, leaving):
             shape = _shape(node, pool, fresh)
-            free[shape] = free.get(shape, 0) + 1
-    ends = sorted((now if n.until is None else n.until, n.gpus_used) for n in joined if n.gpus_used)
-    count = Count(len(joined), counts["booting"], counts["dead"])
+            shapes[state][shape] = shapes[state].get(shape, 0) + 1
+    count = Count(len(joined), states.count("booting"), states.count("dead"))
     return Ledger(
-        pool, follow(pool, count, history.pools.get(pool.name), now), Stock(free), fresh, ends, now
+        pool,
+        follow(pool, count, history.pools.get(pool.name), now),
+        Stock(shapes["usable"]),
+        fresh,
+        sorted((now if n.until is None else n.until, n.gpus_used) for n in joined if n.gpus_used),
+        now,
+        Stock(shapes["booting"]),
     )
 
 
@@ -123,7 +126,8 @@ def _fresh(pool: PoolState) -> Shape:
 
 
 def _shape(node: NodeState, pool: PoolState, fresh: Shape) -> Shape:
-    gpus = node.gpus - node.gpus_used
+    # Until its GPUs are known, a node is thought to have what others have.
+    gpus = (node.gpus or fresh.gpus) - node.gpus_used
     if fresh.gpus and not pool.gpus_per_node:
         gpus = 0 if node.pods else 1
     cpus = (fresh.cpus if node.cpus is None else node.cpus) - node.cpu_used

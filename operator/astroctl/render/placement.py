@@ -87,7 +87,7 @@ def worker_placement(
         selector = {**pool_selector(pool), **selector}
     else:
         affinity["nodeAffinity"] = _either(pool, fallback)
-    if form.max_pods > 1 and form.gpus:
+    if form.max_pods > 1 and form.gpus and LABEL_JOB in labels:
         affinity["podAffinity"] = _together(labels)
     placed: dict[str, Any] = {}
     if selector:
@@ -121,7 +121,7 @@ def _term(selector: dict[str, str]) -> dict[str, Any]:
 
 def _together(labels: dict[str, str]) -> dict[str, Any]:
     """Gradients that cross zones are slow, and cost money."""
-    mine = {k: labels[k] for k in (LABEL_JOB, LABEL_GROUP) if k in labels}
+    mine = {k: labels[k] for k in (LABEL_JOB, LABEL_GROUP)}
     term = {
         "labelSelector": {"matchLabels": {**mine, RAY_NODE_TYPE: "worker"}},
         "topologyKey": _ZONE,

@@ -12,7 +12,7 @@ from astroctl.render.settings import Settings
 from astroctl.render.storage import DEFAULT_STORAGE
 from astroctl.runs.registry import Record
 from astroctl.runs.state import HEARTBEAT_SECONDS, View
-from astroctl.targets.base import GONE, JobState
+from astroctl.targets.base import JobState
 from astrosage.errors import FAMILIES, AstroError
 
 RETRY, STAGES, CHECKPOINT = (f"astrosage.io/{n}" for n in ("retry", "stages", "checkpoint"))
@@ -84,7 +84,7 @@ def account(
     note, hint = _remarks(record, obj, phase, progress, unseen, now)
     ray_jobs = status.get("rayJobs") or []
     newest = _newest(status)
-    job = JobState(_MARKS.get(str(newest.get("state")), "PENDING")) if newest else JobState(GONE)
+    job = JobState(_MARKS.get(str((newest or {}).get("state")), "PENDING"))
     return View(
         record=record,
         phase=phase.lower(),
