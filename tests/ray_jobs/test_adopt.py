@@ -67,6 +67,6 @@ def test_without_a_job_in_the_environment_nothing_is_made(run: RunDirectory) -> 
 
 
 def test_a_job_that_is_not_valid_is_told(run: RunDirectory) -> None:
-    with pytest.raises(SpecError, match="spec.modle: unknown field"):
+    with pytest.raises(SpecError, match=r"spec\.modle: unknown field"):
         adopt(run, variables(job(modle="x")))
     assert not run.exists()

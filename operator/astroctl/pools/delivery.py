@@ -61,7 +61,7 @@ def deadline(since: float, pool: PoolState) -> float:
 
 
 def backoff(pool: PoolState, failures: int) -> float:
-    """Seconds until the next try after so many failures in a row: twice the boot time, then more."""
+    """Seconds until the next try after so many failures in a row: twice the boot time, doubling."""
     longest = max(LONGEST_BACKOFF, pool.boot_seconds)
     return float(min(longest, pool.boot_seconds * 2 ** min(failures, 10)))
 

@@ -156,9 +156,7 @@ class Ledger:
         return None
 
     def _open_loans(self, seconds: float | None, boot: float = 0.0) -> Iterable[Loan]:
-        if seconds is None:
-            return ()
-        end = self.now + boot + seconds
+        end = self.now + boot + (math.inf if seconds is None else seconds)
         return (loan for loan in self.loans if loan.until >= end)
 
     def _room(self, seconds: float | None) -> int:

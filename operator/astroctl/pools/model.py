@@ -88,7 +88,9 @@ class NodeState:
     leaving: bool = False
     """Its removal is under way."""
     until: float | None = None
-    """When the first of its pods will have ended, if that is known."""
+    """When the first of its pods will have ended: infinity for what never ends by itself, such as
+    a service; None where it may be at any time. A gang that waits for what never ends keeps
+    nobody waiting."""
 
 
 @dataclass(frozen=True, slots=True)

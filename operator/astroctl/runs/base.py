@@ -91,7 +91,7 @@ class Runs(Protocol):
     def logs(self, record: Record, stage: str | None, rank: int | None) -> Logs:
         """A run's logs: the driver's, or a stage's or rank's files."""
 
-    def stop(self, record: Record, timeout: float | None, *, checkpoint: bool, force: bool) -> View:
+    def stop(self, record: Record, timeout: float | None, *, checkpoint: bool) -> View:
         """End a run and wait for that; what it has done stays."""
 
     def delete(self, record: Record, *, purge: bool) -> str:

@@ -12,7 +12,7 @@ from astroctl.runs.base import Logs, Plan
 from astroctl.runs.logs import stage_logs
 from astroctl.runs.registry import Record
 from astroctl.runs.state import FINAL, RUNS_STILL, View, account
-from astroctl.runs.stopping import stop
+from astroctl.runs.stopping import stop, stop_gently
 from astroctl.targets.jobs_target import JobsTarget
 from astroctl.upload.notes import notes
 from astrosage.errors import NotFoundError, SpecError
@@ -22,6 +22,7 @@ from astrosage.spec.stages import Stage
 
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 60.0
+_CHECKPOINT_SECONDS = 300.0
 
 
 class RayRuns:
@@ -124,18 +125,10 @@ class RayRuns:
     def _job_log(self, record: Record) -> str | None:
         return self._target.logs(record.submission_id) if record.submission_id else None
 
-    def stop(self, record: Record, timeout: float | None, *, checkpoint: bool, force: bool) -> View:
-        """End the driver.
-
-        Raises:
-            SpecError: If a checkpoint is asked for, which only the operator can pass on.
-        """
+    def stop(self, record: Record, timeout: float | None, *, checkpoint: bool) -> View:
+        """End the driver; a training takes a checkpoint first if that is asked for."""
         if checkpoint:
-            raise SpecError(
-                f"--checkpoint: a checkpoint on request is taken on Kubernetes only, not on "
-                f"{self.target}",
-                "leave it out: `resume` goes on from the last checkpoint",
-            )
+            return stop_gently(record, self._target, timeout or _CHECKPOINT_SECONDS)
         return stop(record, self._target, timeout or _STOP_SECONDS)
 
     def delete(self, record: Record, *, purge: bool) -> str:

@@ -43,6 +43,31 @@ def stop(record: Record, target: JobsTarget, timeout: float) -> View:
     return account(record, target)
 
 
+def stop_gently(record: Record, target: JobsTarget, timeout: float) -> View:
+    """As :func:`stop`, but a stage that trains takes a checkpoint first and ends by itself.
+
+    Raises:
+        ClusterError: If it has not ended in time; it goes on then.
+    """
+    before = account(record, target)
+    directory = RunDirectory(record.uri)
+    stage = before.progress.get("stage")
+    kinds = {s.name: s.kind for s in directory.job().spec.stages}
+    if before.job.status not in ACTIVE or kinds.get(str(stage)) != "train":
+        return stop(record, target, timeout)
+    directory.request_stop()
+    state = target.wait_ended(record.submission_id, timeout)
+    if state.status in ACTIVE:
+        directory.clear_stop()
+        raise ClusterError(
+            f"--checkpoint: the training of `{record.name}` has not ended after {timeout:.0f} s, "
+            "and goes on",
+            "give it more --timeout; without --checkpoint it is stopped at once, and `resume` goes "
+            "on from the last checkpoint",
+        )
+    return account(record, target)
+
+
 def _write_stopped(record: Record) -> None:
     """Say for the driver, which could not, that the run was stopped."""
     directory = RunDirectory(record.uri)

@@ -126,5 +126,9 @@ def made(faults: Faults, plural: str = "rayjobs") -> Counter[str]:
 
 
 def changes_jobs(call: Call) -> bool:
-    """Whether a request changes something that matters to jobs: the lease and events do not."""
-    return call.is_write and "/leases" not in call.path and "/events" not in call.path
+    """Whether a request changes, or may change, something that matters to jobs.
+
+    The lease and events do not, nor does what was refused.
+    """
+    aside = "/leases" in call.path or "/events" in call.path
+    return call.is_write and not aside and call.status < 300

@@ -24,14 +24,14 @@ from astroctl.cli.output import emit, say
 @click.option(
     "--checkpoint",
     is_flag=True,
-    help="Have a checkpoint taken first (Kubernetes); without one in time nothing is stopped.",
+    help="Let a training take a checkpoint before it ends. On Kubernetes it does so anyway; there "
+    "this fails if none was taken.",
 )
-@click.option("--force", is_flag=True, help="With --checkpoint: stop although none was taken.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds to wait for the driver to end, and for the checkpoint  [default: 60; on "
-    "Kubernetes 300]",
+    help="Seconds to wait for the driver to end  [default: 60; with a checkpoint or on Kubernetes "
+    "300]",
 )
 @output_option
 def command(
@@ -39,7 +39,6 @@ def command(
     namespace: str | None,
     storage: str | None,
     checkpoint: bool,
-    force: bool,
     timeout: float | None,
     output: str,
     **where: Any,
@@ -52,7 +51,7 @@ def command(
     from astroctl.runs.find import find
 
     record = find(name, namespace, storage, where_from(where))
-    state = runs_of(record).stop(record, timeout, checkpoint=checkpoint, force=force)
+    state = runs_of(record).stop(record, timeout, checkpoint=checkpoint)
     if state.phase in ("stopped", "suspended"):
         say(f"go on with it: astroctl resume {record.called}")
     emit(output, state.to_dict(), lambda: f"{record.key}: {state.phase}")

@@ -15,7 +15,7 @@ from astroctl.runs.state import HEARTBEAT_SECONDS, View
 from astroctl.targets.base import JobState
 from astrosage.errors import FAMILIES, AstroError
 
-RETRY, STAGES, CHECKPOINT = (f"astrosage.io/{n}" for n in ("retry", "stages", "checkpoint"))
+RETRY, STAGES = (f"astrosage.io/{n}" for n in ("retry", "stages"))
 # An operator that runs has looked at a new job long before.
 UNSEEN_SECONDS = 15.0
 _OVER = ("Succeeded", "Failed", "Stopped", "Suspended")

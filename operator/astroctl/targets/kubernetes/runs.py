@@ -188,15 +188,10 @@ class KubernetesRuns:
         self._closing().callback(source.close)
         return source
 
-    def stop(self, record: Record, timeout: float | None, *, checkpoint: bool, force: bool) -> View:
+    def stop(self, record: Record, timeout: float | None, *, checkpoint: bool) -> View:
         """Suspend the job and wait until it rests."""
-        obj = stopping.suspend(
-            self._target.kube,
-            record,
-            timeout or stopping.STOP_SECONDS,
-            checkpoint=checkpoint,
-            force=force,
-        )
+        seconds = timeout or stopping.STOP_SECONDS
+        obj = stopping.suspend(self._target.kube, record, seconds, checkpoint=checkpoint)
         return self._account(obj)
 
     def delete(self, record: Record, *, purge: bool) -> str:

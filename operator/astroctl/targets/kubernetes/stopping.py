@@ -1,4 +1,4 @@
-"""Suspend a job, with a checkpoint first if it is asked for, and go on with it."""
+"""Suspend a job, and go on with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from astroctl.kube.errors import Missing
 from astroctl.kube.resources import ASTROJOB
 from astroctl.kube.times import timestamp
 from astroctl.runs.registry import Record
-from astroctl.targets.kubernetes.account import CHECKPOINT, RETRY, STAGES
+from astroctl.targets.kubernetes.account import RETRY, STAGES
 from astrosage.errors import ClusterError, ConflictError, NotFoundError
 
 STOP_SECONDS = 300.0
@@ -20,19 +20,23 @@ _RESTING = ("Suspended", "Stopped", "Succeeded", "Failed")
 _ASK_AGAIN = ("Failed", "Stopped")
 
 
-def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool, force: bool) -> Object:
-    """Stop a job and wait until its pods are asked no more.
+def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool) -> Object:
+    """Stop a job and wait until its pods are asked no more. A training takes a checkpoint on its
+    way out.
+
+    Args:
+        kube: The cluster.
+        record: The run.
+        timeout: Seconds to wait.
+        checkpoint: Insist on a checkpoint.
 
     Raises:
-        ClusterError: If no checkpoint was taken in time (and ``force`` is not set), or the job
-            goes on.
+        ClusterError: If the job goes on, or ended without the checkpoint that was insisted on.
         NotFoundError: If the job is gone.
     """
     obj = kube.get(ASTROJOB, record.name, record.namespace)
     if phase_of(obj) in _RESTING and (obj["spec"].get("suspend") or phase_of(obj) != "Suspended"):
         return obj
-    if checkpoint:
-        take_checkpoint(kube, record, obj, timeout, force=force)
     kube.patch(ASTROJOB, record.name, {"spec": {"suspend": True}}, record.namespace)
 
     def rests(found: Object) -> bool:
@@ -46,47 +50,26 @@ def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool, for
             "a checkpoint may take its time: watch it with `astroctl status "
             f"{record.called}`; does an operator run? `astroctl doctor --target kubernetes`",
         )
+    if checkpoint and trains(obj) and last_checkpoint(found) == last_checkpoint(obj):
+        raise ClusterError(
+            f"--checkpoint: the job `{record.name}` has ended without taking one; the newest is "
+            f"{last_checkpoint(found) or 'none'}",
+            "there was no time for it: raise `cluster.kubernetes.terminationGraceSeconds`; "
+            "`resume` goes on from the newest one",
+        )
     return found
 
 
-def take_checkpoint(
-    kube: Kube, record: Record, obj: Object, timeout: float, *, force: bool
-) -> str | None:
-    """Ask a running training for a checkpoint and wait for it; returns it.
+def trains(obj: Object) -> bool:
+    """Whether a stage of the job trains at the moment."""
+    stages = (obj.get("status") or {}).get("stages") or []
+    return any(s.get("kind") == "train" and s.get("phase") == "running" for s in stages)
 
-    Raises:
-        ClusterError: If none is taken in time, unless ``force`` is set.
-    """
-    if phase_of(obj) != "Running":
-        if force:
-            return None
-        raise ConflictError(
-            f"--checkpoint: the job `{record.name}` is {phase_of(obj)}, so that no checkpoint can "
-            "be taken",
-            "leave --checkpoint out",
-        )
-    before = (obj.get("status") or {}).get("lastCheckpoint")
-    asked = {"metadata": {"annotations": {CHECKPOINT: timestamp(time.time())}}}
-    kube.patch(ASTROJOB, record.name, asked, record.namespace)
-    found = wait(
-        kube,
-        record,
-        lambda o: (
-            (o.get("status") or {}).get("lastCheckpoint") not in (None, before)
-            or phase_of(o) in _RESTING
-        ),
-        timeout,
-    )
-    if found is None and not force:
-        raise ClusterError(
-            f"--checkpoint: none was taken in {timeout:.0f} s; the newest is {before or 'none'}, "
-            "and the job goes on",
-            "the stage may not be training, or the operator or the job's image may be too old to "
-            "take one on request; without --checkpoint, or with --force, the job is stopped all "
-            "the same, and a training takes a checkpoint on its way out if there is time",
-        )
-    newest: str | None = ((found or obj).get("status") or {}).get("lastCheckpoint")
-    return newest
+
+def last_checkpoint(obj: Object) -> str | None:
+    """The newest checkpoint that the status knows."""
+    found: str | None = (obj.get("status") or {}).get("lastCheckpoint")
+    return found
 
 
 def go_on(kube: Kube, record: Record, stages: str | None, spec: dict[str, Any] | None) -> Object:
