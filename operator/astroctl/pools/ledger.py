@@ -63,6 +63,7 @@ class Ledger:
         "most",
         "now",
         "pool",
+        "raw",
         "room",
         "served",
         "size",
@@ -101,6 +102,8 @@ class Ledger:
         self.under_way = delivery.booting + coming + late
         self.room = 0 if self.fixed or delivery.blocked else max(0, self.most - self.size)
         self.step = math.inf if pool.max_step is None else max(0, pool.max_step - self.under_way)
+        stocks = (self.free, self.coming, self.late)
+        self.raw = sum(stock.gpus for stock in stocks) + self.room * fresh.gpus
         self.added = 0
         self.served: list[str] = []
         below = min(pool.min_nodes - self.size, self.room, self.step)
@@ -232,10 +235,11 @@ class Ledger:
             self.free.add(_FULL, closed)
 
     def _soonest(self, want: Want, pods: int) -> float:
-        """Before this moment so many pods cannot be served, however well GPUs come together."""
-        stocks = (self.free, self.coming, self.late)
-        have = sum(stock.capacity(want, pods) for stock in stocks) * want.gpus
-        lacks = pods * want.gpus - have - self.room * self.fresh.gpus
+        """Before this moment so many pods cannot be served, however well GPUs come together.
+
+        What this plan has given away counts as free: it may be free again at any time.
+        """
+        lacks = pods * want.gpus - self.raw
         if lacks <= 0:
             return self.now
         for end, gpus in self.ends:

@@ -82,6 +82,11 @@ class Stock:
         other.order = list(self.order)
         return other
 
+    @property
+    def gpus(self) -> int:
+        """All GPUs that are free."""
+        return sum(shape.gpus * nodes for shape, nodes in self.counts.items())
+
     def add(self, shape: Shape, nodes: int) -> None:
         """More nodes of a shape; fewer if negative."""
         had = self.counts.get(shape, 0)
