@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.kube.faults import Faults
     from tests.kube.kubelet import Kubelet
     from tests.kube.kuberay import KubeRay
+    from tests.kube.whole import WholeCluster
 
 _STARTED = pytest.StashKey[Path]()
 UserMaker = Callable[..., Path]
@@ -151,3 +152,15 @@ def faults(own_plane: OwnPlane) -> Iterator[Faults]:
     proxy.start()
     yield proxy
     proxy.stop()
+
+
+@pytest.fixture
+def whole_cluster(
+    own_plane: OwnPlane, kube: Kube, namespace: str, crds: list[str], tmp_path: Path
+) -> Iterator[WholeCluster]:
+    """The test's namespace as if on a cluster: pods run, RayJobs and RayServices are real."""
+    from tests.kube.whole import WholeCluster
+
+    cluster = WholeCluster(own_plane, kube, tmp_path / "cluster", namespace).start()
+    yield cluster
+    cluster.stop()

@@ -30,6 +30,8 @@ class Script:
         progress: The driver's account (progress.json) after so many seconds; None: not yet.
         stop_seconds: How long it takes to end when asked to stop.
         reachable: Whether the dashboard answers.
+        applications: What becomes of Serve applications: RUNNING, or DEPLOY_FAILED with
+            ``message``; ``seconds`` is then how long they deploy.
     """
 
     boot: float = 0.0
@@ -39,6 +41,7 @@ class Script:
     progress: Callable[[float], dict[str, Any] | None] = lambda elapsed: None
     stop_seconds: float = 0.0
     reachable: bool = True
+    applications: str = "RUNNING"
 
 
 class Unreachable(Exception):
@@ -71,6 +74,12 @@ class Heads(Protocol):
 
     def stop_job(self, cluster: Object, job_id: str) -> None:
         """Ask a job to end."""
+
+    def serve(self, cluster: Object, config: dict[str, Any]) -> None:
+        """Deploy Serve applications; may be Unreachable."""
+
+    def applications(self, cluster: Object) -> dict[str, Any]:
+        """Their statuses, as a RayService has them; may be Unreachable."""
 
     def close(self) -> None:
         """End everything."""
@@ -105,6 +114,7 @@ class ScriptedHead:
     cluster: Object
     token: str | None
     jobs: dict[str, ScriptedJob] = field(default_factory=dict)
+    serving: dict[str, float] = field(default_factory=dict)
 
 
 class ScriptedHeads:
@@ -156,6 +166,22 @@ class ScriptedHeads:
 
     def stop_job(self, cluster: Object, job_id: str) -> None:
         self.end_job(self._reach(cluster), job_id)
+
+    def serve(self, cluster: Object, config: dict[str, Any]) -> None:
+        head = self._reach(cluster)
+        head.serving = {a["name"]: time.monotonic() for a in config["applications"]}
+
+    def applications(self, cluster: Object) -> dict[str, Any]:
+        script = self._script(_rayjob_of(cluster))
+        return {
+            name: {
+                "status": script.applications
+                if time.monotonic() - began >= script.seconds
+                else "DEPLOYING",
+                "message": script.message,
+            }
+            for name, began in self._reach(cluster).serving.items()
+        }
 
     def close(self) -> None:
         self._dashboard.stop()

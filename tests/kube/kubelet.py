@@ -46,8 +46,8 @@ class Kubelet:
         unschedulable: Why a pod cannot be placed (a message), or None.
         waiting: ``(reason, message)`` that keeps a pod's containers from starting, such as
             ``("ImagePullBackOff", …)``, or None.
-        ports: Where port forwarding leads: ``(pod, port)`` to a port on loopback; otherwise to the
-            same port.
+        ports: Where port forwarding leads: ``(pod, port)`` to a port on loopback.
+        port_of: The same for what is not in ``ports``; None: the same port.
         boot_seconds: From binding to running.
     """
 
@@ -65,13 +65,14 @@ class Kubelet:
         self.unschedulable: Callable[[Object], str | None] = lambda pod: None
         self.waiting: Callable[[Object], Refusal | None] = lambda pod: None
         self.ports: dict[tuple[str, int], int] = {}
+        self.port_of: Callable[[Object, int], int | None] = lambda pod, port: None
         self.boot_seconds = 0.0
         self.allocatable = {"cpu": "64", "memory": "512Gi", "pods": "500", "nvidia.com/gpu": "8"}
         self._sandboxes: dict[str, Sandbox] = {}
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self.api = KubeletApi(plane, self._find, self.ports, f"kubelet-{name}")
+        self.api = KubeletApi(plane, self._find, self._target, f"kubelet-{name}")
         self._watcher = Watcher(kube, POD, namespace, self._seen)
 
     def start(self) -> Kubelet:
@@ -106,6 +107,10 @@ class Kubelet:
             if (meta["namespace"], meta["name"]) == (namespace, pod):
                 return sandbox
         return None
+
+    def _target(self, pod: Object, port: int) -> int:
+        named = self.ports.get((pod["metadata"]["name"], port))
+        return named or self.port_of(pod, port) or port
 
     def _make_node(self) -> None:
         with contextlib.suppress(AlreadyExists):

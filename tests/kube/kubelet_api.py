@@ -18,6 +18,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from astroctl.kube.client import Object
 from tests.kube.containers import Container, Sandbox
 from tests.kube.loops import LoopServer
 from tests.kube.plane import OwnPlane
@@ -34,7 +35,7 @@ class KubeletApi(LoopServer):
     Args:
         plane: Whose API server may ask.
         find: The pod of a namespace and name.
-        ports: Where port forwarding leads to: ``(pod, port)`` to a port on loopback.
+        target: Which port of loopback stands for a port of a pod.
         name: Of its certificate.
 
     Attributes:
@@ -43,14 +44,14 @@ class KubeletApi(LoopServer):
     """
 
     def __init__(
-        self, plane: OwnPlane, find: Finder, ports: dict[tuple[str, int], int], name: str
+        self, plane: OwnPlane, find: Finder, target: Callable[[Object, int], int], name: str
     ) -> None:
         certificate, key = plane.certificate(name, f"system:node:{name}", "system:nodes")
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=plane.authority)
         tls.verify_mode = ssl.CERT_REQUIRED
         tls.load_cert_chain(certificate, key)
         super().__init__(name, tls)
-        self._find, self._ports = find, ports
+        self._find, self._target = find, target
         self.protocols: tuple[str, ...] = ("v5.channel.k8s.io", "v4.channel.k8s.io")
         self.cut_after: int | None = None
 
@@ -187,7 +188,7 @@ class KubeletApi(LoopServer):
         await socket.close()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
-        self._pod(request)
+        pod = self._pod(request).pod
         wanted = [int(p) for value in request.query.getall("port") for p in value.split(",")]
         socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",), max_msg_size=_MOST_BYTES)
         await socket.prepare(request)
@@ -196,7 +197,7 @@ class KubeletApi(LoopServer):
         for index, port in enumerate(wanted):
             for channel in (2 * index, 2 * index + 1):
                 await socket.send_bytes(bytes([channel]) + struct.pack("<H", port))
-            target = self._ports.get((request.match_info["pod"], port), port)
+            target = self._target(pod, port)
             try:
                 reader, streams[2 * index] = await asyncio.open_connection("127.0.0.1", target)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""A stand-in for the KubeRay operator: moves RayJobs and their clusters as KubeRay 1.7 does.
+"""A stand-in for the KubeRay operator: moves its objects as KubeRay 1.7 does.
 
 It keeps to KubeRay's states and rules as far as they can be seen through the API: names and
 validation, the finalizer, HTTPMode submission and its repetition, suspension (which stops no job),
@@ -25,6 +25,7 @@ from tests.kube.heads import Heads, Script, ScriptedHeads, Unreachable
 from tests.kube.kubelet import now
 from tests.kube.rayclusters import RayClusters, is_newer, suffix
 from tests.kube.rayrules import problem
+from tests.kube.rayservices import RayServices
 from tests.kube.watcher import Watcher
 
 FINALIZER = "ray.io/rayjob-finalizer"
@@ -68,6 +69,7 @@ class KubeRay:
         self.seen: list[tuple[str, str]] = []
         self.heads = heads or ScriptedHeads(kube, self._script_of)
         self.clusters = RayClusters(kube, namespace, self.heads, marks_pods=marks_pods, pods=pods)
+        self.services = RayServices(kube, namespace, self.clusters, self.heads)
         self._watcher = Watcher(kube, RAYJOB, namespace, self._see)
         self._jobs: dict[str, Object] = {}
         self._lock = threading.Lock()
@@ -84,6 +86,7 @@ class KubeRay:
     def start(self) -> KubeRay:
         """Begin."""
         self.clusters.start()
+        self.services.start()
         self._watcher.start()
         self._thread.start()
         return self
@@ -93,6 +96,7 @@ class KubeRay:
         self._stopping.set()
         self._thread.join()
         self._watcher.stop()
+        self.services.stop()
         self.clusters.stop()
         self._pool.shutdown()
         self.heads.close()
@@ -115,6 +119,7 @@ class KubeRay:
                 jobs = list(self._jobs.values())
             list(self._pool.map(self._look, jobs))
             self.clusters.tick()
+            self.services.tick()
 
     def _look(self, rayjob: Object) -> None:
         with contextlib.suppress(AstroError):

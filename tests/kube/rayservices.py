@@ -1,127 +1,213 @@
-"""The RayService half of the stand-in for KubeRay: clusters that come and go, and Serve's word."""
+"""The RayService half of the stand-in for KubeRay: one cluster, and another for an upgrade."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import hashlib
 import json
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
 from astroctl.kube.client import Kube, Object
-from astroctl.kube.resources import RAYSERVICE
+from astroctl.kube.errors import AlreadyExists, Changed, Missing
+from astroctl.kube.resources import RAYSERVICE, SERVICE
 from astrosage.errors import AstroError
+from tests.kube.heads import Heads, Unreachable
 from tests.kube.kubelet import now
-from tests.kube.kuberay import KubeRay
-from tests.kube.rayclusters import suffix
+from tests.kube.rayclusters import CLUSTER, RayClusters, is_newer, reference, suffix
+from tests.kube.rayrules import name_problem
+from tests.kube.watcher import Watcher
 
-_TICK_SECONDS = 0.1
-
-
-@dataclass
-class _Known:
-    active: str = ""
-    pending: str = ""
-    hashes: dict[str, str] = field(default_factory=dict)
-    config: str = ""
-    deployed: float = 0.0
+_HASH = "ray.io/cluster-spec-hash"
 
 
 class RayServices:
-    """Moves the RayServices of a namespace, on the Ray clusters of a stand-in.
+    """Keeps RayServices: clusters, Serve applications, services, status.
 
     Args:
         kube: The administrator's client.
-        namespace: Where.
-        kuberay: Makes the clusters' pods.
+        namespace: Where; None: everywhere.
+        clusters: Their clusters.
+        heads: What runs their applications.
 
     Attributes:
-        load_seconds: How long a model takes to load.
-        failure: What Serve says if the model cannot be loaded; empty if it can.
-        replaced: Names of clusters that made way, in order.
+        deletion_delay: Seconds until the old cluster goes after an upgrade (KubeRay: 60).
     """
 
-    def __init__(self, kube: Kube, namespace: str, kuberay: KubeRay) -> None:
-        self._kube, self._namespace, self._clusters = kube, namespace, kuberay.clusters
-        self.load_seconds, self.failure = 0.0, ""
-        self.replaced: list[str] = []
-        self._known: dict[str, _Known] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="rayservices", daemon=True)
+    def __init__(
+        self, kube: Kube, namespace: str | None, clusters: RayClusters, heads: Heads
+    ) -> None:
+        self._kube, self._clusters, self._heads = kube, clusters, heads
+        self.deletion_delay = 0.5
+        self._lock = threading.Lock()
+        self._services: dict[str, Object] = {}
+        self._configured: dict[str, str] = {}
+        self._leaving: dict[tuple[str, str], float] = {}
+        self._watcher = Watcher(kube, RAYSERVICE, namespace, self._see)
 
-    def start(self) -> RayServices:
+    def start(self) -> None:
         """Begin."""
-        self._thread.start()
-        return self
+        self._watcher.start()
 
     def stop(self) -> None:
-        """End."""
-        self._stopping.set()
-        self._thread.join()
+        """End; the objects stay."""
+        self._watcher.stop()
 
-    def _loop(self) -> None:
-        while not self._stopping.wait(_TICK_SECONDS):
+    def _see(self, change: str, service: Object) -> None:
+        uid = service["metadata"]["uid"]
+        with self._lock:
+            known = self._services.get(uid)
+            if change == "DELETED":
+                self._services.pop(uid, None)
+            elif known is None or is_newer(service, known):
+                self._services[uid] = service
+
+    def tick(self) -> None:
+        """Do for every service what is due."""
+        with self._lock:
+            services = list(self._services.values())
+        for service in services:
             with contextlib.suppress(AstroError):
-                there = self._kube.list(RAYSERVICE, self._namespace)
-                for service in there:
-                    if "deletionTimestamp" not in service["metadata"]:
-                        self._look(service)
+                self._tend(service)
+        for (namespace, name), due in list(self._leaving.items()):
+            if time.monotonic() >= due and self._clusters.delete(namespace, name):
+                del self._leaving[namespace, name]
 
-    def _look(self, service: Object) -> None:
-        meta, spec = service["metadata"], service["spec"]
-        known = self._known.setdefault(meta["uid"], _Known())
-        wanted = json.dumps(spec["rayClusterConfig"], sort_keys=True)
-        newest = known.pending or known.active
-        fixed = (spec.get("upgradeStrategy") or {}).get("type") == "None" and known.active
-        if not newest or (known.hashes[newest] != wanted and not fixed):
-            known.pending = f"{meta['name']}-{suffix()}"
-            known.hashes[known.pending] = wanted
-            self._clusters.create(service, known.pending, spec["rayClusterConfig"])
-            known.config = ""
-        if known.config != spec["serveConfigV2"]:
-            known.config, known.deployed = spec["serveConfigV2"], 0.0
-        cluster = self._clusters.find(self._namespace, known.pending or known.active)
-        up = cluster is not None and self._clusters.is_ready(cluster)
-        if up and not known.deployed:
-            known.deployed = time.monotonic()
-        applications = self._applications(known) if up else {}
-        if known.pending and applications.get("model", {}).get("status") == "RUNNING":
-            if known.active:
-                self.replaced.append(known.active)
-                self._clusters.delete(self._namespace, known.active)
-            known.active, known.pending = known.pending, ""
-        self._tell(service, known, applications)
-
-    def _applications(self, known: _Known) -> dict[str, Any]:
-        if time.monotonic() - known.deployed < self.load_seconds:
-            return {"model": {"status": "DEPLOYING", "message": ""}}
-        if self.failure:
-            return {"model": {"status": "DEPLOY_FAILED", "message": self.failure}}
-        return {"model": {"status": "RUNNING", "message": ""}}
-
-    def _tell(self, service: Object, known: _Known, applications: dict[str, Any]) -> None:
+    def _tend(self, service: Object) -> None:
         meta = service["metadata"]
-        there = {"rayClusterName": known.active, "applicationStatuses": {}}
-        if known.active:
-            running = {"model": {"status": "RUNNING", "message": ""}}
-            there["applicationStatuses"] = running if known.pending else applications
-        coming = {"rayClusterName": known.pending, "applicationStatuses": applications}
-        conditions = {"Ready": bool(known.active), "UpgradeInProgress": False}
-        conditions["UpgradeInProgress"] = bool(known.active and known.pending)
-        status = {
-            "observedGeneration": meta["generation"],
-            "activeServiceStatus": there if known.active else None,
-            "pendingServiceStatus": coming if known.pending else None,
-            "conditions": [
-                {
-                    "type": kind,
-                    "status": "True" if holds else "False",
-                    "reason": kind,
-                    "message": "",
-                    "lastTransitionTime": now(),
-                }
-                for kind, holds in conditions.items()
-            ],
-        }
-        self._kube.patch(RAYSERVICE, meta["name"], {"status": status}, self._namespace, "status")
+        if "deletionTimestamp" in meta:
+            return
+        wrong = name_problem("RayService", meta["name"])
+        status: dict[str, Any] = copy.deepcopy(service.get("status") or {})
+        if wrong:
+            return
+        if service["spec"].get("suspend"):
+            self._suspend(service, status)
+            return
+        wanted = json.dumps(service["spec"]["rayClusterConfig"], sort_keys=True)
+        active = self._cluster(service, status, "activeServiceStatus")
+        pending = self._cluster(service, status, "pendingServiceStatus")
+        upgrades = (service["spec"].get("upgradeStrategy") or {}).get("type") != "None"
+        newest = pending or active
+        changed = newest is not None and newest["metadata"]["annotations"].get(_HASH) != _hash(
+            wanted
+        )
+        if newest is None or (changed and upgrades and pending is None):
+            owner = {**service, "metadata": {**meta, "annotations": {_HASH: _hash(wanted)}}}
+            made = self._clusters.create(
+                owner, f"{meta['name']}-{suffix()}", service["spec"]["rayClusterConfig"]
+            )
+            status["pendingServiceStatus"] = {"rayClusterName": made["metadata"]["name"]}
+            pending = made
+        for key, cluster in (("activeServiceStatus", active), ("pendingServiceStatus", pending)):
+            if cluster is not None:
+                status[key] |= {"applicationStatuses": self._serve(service, cluster)}
+        if pending is not None and _all_run(status["pendingServiceStatus"]):
+            if active is not None:
+                old = (meta["namespace"], active["metadata"]["name"])
+                self._leaving[old] = time.monotonic() + self.deletion_delay
+            status["activeServiceStatus"] = status.pop("pendingServiceStatus")
+            active, pending = pending, None
+            self._point(service, active)
+        ready = active is not None and _all_run(status["activeServiceStatus"])
+        status["serviceStatus"] = "Running" if ready else ""
+        status["numServeEndpoints"] = int(ready)
+        upgrading = active is not None and pending is not None
+        _conditions(status, {"Ready": ready, "UpgradeInProgress": upgrading})
+        self._write(service, status)
+
+    def _cluster(self, service: Object, status: dict[str, Any], key: str) -> Object | None:
+        name = (status.get(key) or {}).get("rayClusterName")
+        return self._clusters.find(service["metadata"]["namespace"], name) if name else None
+
+    def _serve(self, service: Object, cluster: Object) -> dict[str, Any]:
+        """Give the head the applications, once, and ask how they are."""
+        config, uid = service["spec"].get("serveConfigV2") or "", cluster["metadata"]["uid"]
+        if not self._clusters.is_ready(cluster) or not self._heads.address(cluster):
+            return {}
+        try:
+            if self._configured.get(uid) != config:
+                self._heads.serve(cluster, yaml.safe_load(config))
+                self._configured[uid] = config
+            return self._heads.applications(cluster)
+        except Unreachable:
+            self._configured.pop(uid, None)
+            return {}
+
+    def _suspend(self, service: Object, status: dict[str, Any]) -> None:
+        namespace = service["metadata"]["namespace"]
+        for key in ("activeServiceStatus", "pendingServiceStatus"):
+            name = (status.pop(key, None) or {}).get("rayClusterName")
+            if name and not self._clusters.delete(namespace, name):
+                status[key] = {"rayClusterName": name}
+        gone = "activeServiceStatus" not in status and "pendingServiceStatus" not in status
+        status |= {"serviceStatus": "", "numServeEndpoints": 0}
+        _conditions(status, {"Ready": False, "Suspending": not gone, "Suspended": gone})
+        self._write(service, status)
+
+    def _point(self, service: Object, cluster: Object) -> None:
+        """Let the service's own names lead to a cluster."""
+        meta = service["metadata"]
+        selector = {CLUSTER: cluster["metadata"]["name"]}
+        for kind, port in (("serve", 8000), ("head", 8265)):
+            body = {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {
+                    "name": f"{meta['name']}-{kind}-svc",
+                    "namespace": meta["namespace"],
+                    "ownerReferences": [reference(service)],
+                },
+                "spec": {"selector": selector, "ports": [{"name": kind, "port": port}]},
+            }
+            try:
+                self._kube.create(body)
+            except AlreadyExists:
+                changes = {"spec": {"selector": selector}}
+                self._kube.patch(SERVICE, f"{meta['name']}-{kind}-svc", changes, meta["namespace"])
+
+    def _write(self, service: Object, status: dict[str, Any]) -> None:
+        if status == (service.get("status") or {}):
+            return
+        status["observedGeneration"] = service["metadata"].get("generation")
+        status["lastUpdateTime"] = now()
+        with contextlib.suppress(Changed, Missing):
+            self._see("MODIFIED", self._kube.replace({**service, "status": status}, "status"))
+
+
+def _all_run(part: dict[str, Any]) -> bool:
+    applications = part.get("applicationStatuses") or {}
+    return bool(applications) and all(a["status"] == "RUNNING" for a in applications.values())
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _conditions(status: dict[str, Any], wanted: dict[str, bool]) -> None:
+    reasons = {
+        "Ready": ("NonZeroServeEndpoints", "ZeroServeEndpoints"),
+        "UpgradeInProgress": ("BothActivePendingClustersExist", "NoPendingCluster"),
+        "Suspending": ("SuspendRequested", "Suspended"),
+        "Suspended": ("Suspended", "Suspending"),
+    }
+    before = {c["type"]: c for c in status.get("conditions") or []}
+    made = []
+    for kind, holds in wanted.items():
+        value = "True" if holds else "False"
+        old = before.get(kind)
+        since = old["lastTransitionTime"] if old and old["status"] == value else now()
+        made.append(
+            {
+                "type": kind,
+                "status": value,
+                "reason": reasons[kind][0 if holds else 1],
+                "message": "",
+                "lastTransitionTime": since,
+            }
+        )
+    status["conditions"] = made

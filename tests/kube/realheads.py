@@ -39,7 +39,7 @@ class _Head:
         self.token = token_of(kube, cluster)
         self.mark = secrets.token_hex(4)
         self.temp = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-        self.port = free_port()
+        self.port, self.serve_port = free_port(), free_port()
         template = cluster["spec"]["headGroupSpec"]["template"]
         pod = {**template, "metadata": cluster["metadata"]}
         volumes = volumes_of(kube, pod, folder, claims)
@@ -85,8 +85,11 @@ class _Head:
             _MARKER: self.mark,
         }
 
+    def http(self) -> Http:
+        return Http(f"http://127.0.0.1:{self.port}", self.token, 10.0)
+
     def api(self) -> JobsApi:
-        return JobsApi(Http(f"http://127.0.0.1:{self.port}", self.token, 5.0))
+        return JobsApi(self.http())
 
     def family(self) -> set[int]:
         return processes.family(self.process.pid, f"{_MARKER}={self.mark}", str(self.temp))
@@ -164,6 +167,30 @@ class RealHeads:
     def stop_job(self, cluster: Object, job_id: str) -> None:
         with _reaching():
             self._reach(cluster).api().stop(job_id)
+
+    def serve(self, cluster: Object, config: dict[str, Any]) -> None:
+        """Deploy them; on a cluster each has its own address, here each has its own port."""
+        head = self._reach(cluster)
+        options = {"host": "127.0.0.1", "port": head.serve_port}
+        placed = yaml.safe_load(head.container.place(yaml.safe_dump(config)))
+        with _reaching():
+            head.http().request(
+                "PUT", "/api/serve/applications/", json={**placed, "http_options": options}
+            )
+
+    def applications(self, cluster: Object) -> dict[str, Any]:
+        with _reaching():
+            found = self._reach(cluster).http().json("GET", "/api/serve/applications/")
+        return {
+            name: {"status": a["status"], "message": a.get("message") or ""}
+            for name, a in (found.get("applications") or {}).items()
+        }
+
+    def port(self, cluster: Object, port: int) -> int | None:
+        """Where a port of the head pod is here."""
+        head = self._heads.get(cluster["metadata"]["uid"])
+        known = {8265: head.port, 8000: head.serve_port} if head else {}
+        return known.get(port)
 
     def close(self) -> None:
         for head in self._heads.values():

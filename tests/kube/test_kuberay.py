@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from astroctl.kube.client import Kube, Object
-from astroctl.kube.resources import POD, RAYCLUSTER, RAYJOB, SECRET
+from astroctl.kube.resources import POD, RAYCLUSTER, RAYJOB, RAYSERVICE, SECRET, SERVICE
 from tests.kube.heads import Script
 from tests.kube.kuberay import FINALIZER, KubeRay
 from tests.kube.objects import eventually, gone
@@ -165,3 +165,41 @@ def test_the_dashboard_wants_the_token_and_tells_the_figures(
     query = {"node_id": told["driver_node_id"], "filename": "astrosage-progress.json"}
     answer = httpx.get(f"{url}/api/v0/logs/file", params=query, headers=headers)
     assert '{"step": 7}' in answer.text
+
+
+def test_a_service_is_upgraded_to_a_second_cluster(
+    kube: Kube, namespace: str, kuberay: KubeRay
+) -> None:
+    kuberay.script = Script(seconds=0.3)
+    config = "applications: [{name: chat, import_path: 'a:b'}]"
+    cluster = rayjob(namespace)["spec"]["rayClusterSpec"]
+    meta = {"name": "chat", "namespace": namespace}
+    kube.create(
+        {
+            "apiVersion": "ray.io/v1",
+            "kind": "RayService",
+            "metadata": meta,
+            "spec": {"serveConfigV2": config, "rayClusterConfig": cluster},
+        }
+    )
+
+    def active() -> str:
+        status = kube.get(RAYSERVICE, "chat", namespace).get("status") or {}
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
+        return str(status["activeServiceStatus"]["rayClusterName"]) if ready else ""
+
+    first = eventually(lambda: _or_empty(active))
+    cluster["headGroupSpec"]["rayStartParams"] = {"num-cpus": "0"}
+    kube.patch(RAYSERVICE, "chat", {"spec": {"rayClusterConfig": cluster}}, namespace)
+    second = eventually(lambda: _or_empty(lambda: active().replace(first, "")))
+    assert second != first
+    service = kube.get(SERVICE, "chat-serve-svc", namespace)
+    assert service["spec"]["selector"]["ray.io/cluster"] == second
+    eventually(lambda: gone(kube, RAYCLUSTER, first, namespace))
+
+
+def _or_empty(ask: Callable[[], str]) -> str:
+    try:
+        return ask()
+    except KeyError:
+        return ""

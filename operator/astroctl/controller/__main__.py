@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--identity", help="name of this candidate [default: made up]")
     parser.add_argument("--health-port", type=int, default=8080)
     parser.add_argument("--metrics-port", type=int, default=9090)
-    parser.add_argument("--workers", type=int, default=8, help="jobs looked at at once")
+    parser.add_argument("--workers", type=int, default=16, help="jobs looked at at once")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(

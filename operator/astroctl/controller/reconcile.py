@@ -336,10 +336,11 @@ class Look:
             return
         self.shared.explained[self.uid] = (one, self.now)
         try:
-            pool = self._pool(accepted, one.group)
+            self._pool(accepted, one.group)
         except Refusal as refusal:
             self.status.waiting(refusal.reason, refusal.text)
             return
+        pool = self.shared.store.pool(accepted.groups[one.group].cluster.pool or "")
         rayjob = self._rayjob(one)
         if rayjob is None:
             return

@@ -35,6 +35,7 @@ class Loan:
 
     until: float
     free: Stock
+    coming: Stock
     room: int
 
 
@@ -147,6 +148,9 @@ class Ledger:
         if have >= pods:
             return FREE, 0
         have += self.coming.capacity(want, pods - have)
+        for loan in self._open_loans(seconds, self._still_booting()):
+            if have < pods:
+                have += loan.coming.capacity(want, pods - have)
         if have >= pods:
             return COMING, 0
         if room := self._room(seconds):
@@ -161,6 +165,10 @@ class Ledger:
     def _open_loans(self, seconds: float | None, boot: float = 0.0) -> Iterable[Loan]:
         end = self.now + boot + (math.inf if seconds is None else seconds)
         return (loan for loan in self.loans if loan.until >= end)
+
+    def _still_booting(self) -> float:
+        expected = self.delivery.expected
+        return self.pool.boot_seconds if expected is None else expected - self.now
 
     def _room(self, seconds: float | None) -> int:
         lent = self._open_loans(seconds, self.pool.boot_seconds) if self.loans else ()
@@ -201,8 +209,10 @@ class Ledger:
         pods = self.free.take(want, pods)
         for loan in self._open_loans(seconds):
             pods = loan.free.take(want, pods)
-        for stock in (self.coming, self.late):
-            pods = stock.take(want, pods)
+        pods = self.coming.take(want, pods)
+        for loan in self._open_loans(seconds, self._still_booting()):
+            pods = loan.coming.take(want, pods)
+        self.late.take(want, pods)
 
     def claim(self, want: Want, pods: int) -> None:
         """Keep for a gang that must wait what it counts on, so that nobody behind delays it.
@@ -214,16 +224,15 @@ class Ledger:
         """
         full = sum(n for shape, n in self.free.counts.items() if self._is_full(shape))
         soonest = self._soonest(want, pods)
-        lent = Stock()
         if soonest > self.now:
-            for part in self.free.plan(want, pods):
-                if part.pods * want.gpus == part.shape.gpus:
-                    lent.add(part.shape, part.nodes)
+            # Whole nodes, or who has had one added on loan would not find it again.
+            free, pods = self.free.set_aside(want, pods)
+            coming, pods = self.coming.set_aside(want, pods)
+            self.free.add(_FULL, sum(free.counts.values()))
+            self.loans.append(Loan(soonest, free, coming, self.room))
         for stock in (self.free, self.coming, self.late):
             pods = stock.take(want, pods)
         busy = self.lacking(want, pods) - self.room - full
-        if soonest > self.now and (lent.counts or self.room):
-            self.loans.append(Loan(soonest, lent, self.room))
         self.room = 0
         gaps = [s for s in self.free.order if not s.empty and not self._is_full(s)]
         for shape in reversed(gaps):
@@ -256,4 +265,7 @@ class Ledger:
         stocks = [self.free, self.coming, self.late]
         if self.room or any(stock.capacity(want, 1) for stock in stocks):
             return False
-        return not any(loan.room or loan.free.capacity(want, 1) for loan in self.loans)
+        return not any(
+            loan.room or loan.free.capacity(want, 1) or loan.coming.capacity(want, 1)
+            for loan in self.loans
+        )

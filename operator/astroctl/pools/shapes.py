@@ -140,3 +140,16 @@ class Stock:
             self.add(filled(part.shape, want, part.pods), part.nodes)
             pods -= part.nodes * part.pods
         return pods
+
+    def set_aside(self, want: Want, pods: int) -> tuple[Stock, int]:
+        """Take the nodes that up to ``pods`` pods would go to, whole, out of the stock.
+
+        Returns:
+            The nodes, and how many pods found no place.
+        """
+        aside = Stock()
+        for part in self.plan(want, pods):
+            self.add(part.shape, -part.nodes)
+            aside.add(part.shape, part.nodes)
+            pods -= part.nodes * part.pods
+        return aside, pods

@@ -194,14 +194,20 @@ def _job(header: Sequence[str], row: Sequence[str], where: str) -> Job:
 
 
 def write(path: str | Path, jobs: Iterable[Job]) -> None:
-    """Write a trace."""
+    """Write a trace.
+
+    Raises:
+        DataError: It cannot be written there.
+    """
     columns = (*REQUIRED, *OPTIONAL)
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        for job in jobs:
-            cells = (getattr(job, name) for name in columns)
-            writer.writerow([_cell(value) for value in cells])
+    rows = ([_cell(getattr(job, name)) for name in columns] for job in jobs)
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
+    except OSError as error:
+        raise DataError(
+            f"trace {path} cannot be written: {error.strerror}", "name another file"
+        ) from None
 
 
 def _cell(value: object) -> str:
@@ -209,7 +215,9 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 # Sizes of jobs and their shares: most are small, most GPU time goes into large ones.

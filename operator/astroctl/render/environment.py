@@ -34,6 +34,8 @@ _BOOT_MARGIN = 2
 _COMMON = {
     "PYTHONUNBUFFERED": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Libraries ask who they run as, and not every image knows a name for the user's number.
+    "USER": "ray",
     # Tokenizers that were used before a fork would warn, or hang.
     "TOKENIZERS_PARALLELISM": "false",
 }

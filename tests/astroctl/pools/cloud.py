@@ -47,6 +47,7 @@ class Cloud:
         self.now += seconds
         self._end()
         self._boot()
+        self._tell_ends()
         plan = decide(self.waiting, list(self.pools.values()), self.now, self.history)
         self.history = plan.history
         for decision in plan.decisions:
@@ -89,6 +90,18 @@ class Cloud:
             self.running.remove(run)
             for name, pods in run.places:
                 self._load(run.pool, name, -pods, run.gang)
+
+    def _tell_ends(self) -> None:
+        """Gangs that say how long they run at most tell when their nodes will be free."""
+        ends: dict[str, list[float]] = {}
+        for run in self.running:
+            known = run.gang.seconds
+            at = self.now if known is None else self.starts[run.gang.id] + known
+            for name, _ in run.places:
+                ends.setdefault(name, []).append(at)
+        for name, pool in self.pools.items():
+            nodes = (replace(n, until=min(ends.get(n.name, [self.now]))) for n in pool.nodes)
+            self.pools[name] = replace(pool, nodes=tuple(nodes))
 
     def _boot(self) -> None:
         for name, asked in self.asked.items():

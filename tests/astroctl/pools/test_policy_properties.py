@@ -85,7 +85,8 @@ def test_every_gang_is_served_whole_or_waits_with_a_reason(world: World) -> None
         served = [g for g, o in ends if o.pool == pool.name and o.state != "waits"]
         assert {g.id for g in served} <= set(decision.gangs)
         free = sum(n.gpus - n.gpus_used for n in joined(pool) if not n.unschedulable)
-        coming = max(0, decision.after - len(joined(pool))) * pool.gpus_per_node
+        there = min(len(joined(pool)), pool.desired)
+        coming = max(0, decision.after - there) * pool.gpus_per_node
         assert sum(g.pods * g.gpus for g in served) <= free + coming
         assert all(g.gpus <= pool.gpus_per_node for g in served)
 
