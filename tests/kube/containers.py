@@ -33,12 +33,20 @@ class Container:
         spec: Of the container.
         volumes: The pod's volumes: name and folder.
         folder: Gets its log.
+        kubeconfig: Of its service account, in the place of a mounted token.
     """
 
     def __init__(
-        self, kube: Kube, pod: Object, spec: Object, volumes: dict[str, Path], folder: Path
+        self,
+        kube: Kube,
+        pod: Object,
+        spec: Object,
+        volumes: dict[str, Path],
+        folder: Path,
+        kubeconfig: Path | None = None,
     ) -> None:
         self._kube, self._pod, self.spec = kube, pod, spec
+        self._kubeconfig = kubeconfig
         self.name = str(spec["name"])
         self.mounts = {
             m["mountPath"]: volumes[m["name"]] / m.get("subPath", "")
@@ -53,15 +61,19 @@ class Container:
 
     def place(self, text: str) -> str:
         """A text with the folders of mounted volumes in place of their mount paths."""
-        for path in sorted(self.mounts, key=len, reverse=True):
-            boundary = rf"(?<![\w./-]){re.escape(path.rstrip('/'))}(?![\w.-])"
-            text = re.sub(boundary, str(self.mounts[path]).replace("\\", r"\\"), text)
-        return text
+        folders = {path.rstrip("/"): str(folder) for path, folder in self.mounts.items()}
+        if not folders:
+            return text
+        # At once, since a folder's own path may begin with another mount path.
+        paths = "|".join(map(re.escape, sorted(folders, key=len, reverse=True)))
+        return re.sub(rf"(?<![\w./-])({paths})(?![\w.-])", lambda m: folders[m[1]], text)
 
     def environment(self) -> dict[str, str]:
         """Variables as the kubelet would set them, over a search path with this Python."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         found = {"PATH": path, "HOME": str(self.log.parent), "HOSTNAME": self._name}
+        if self._kubeconfig is not None:
+            found["KUBECONFIG"] = str(self._kubeconfig)
         for source in self.spec.get("envFrom") or []:
             found.update(self._all_of(source))
         for variable in self.spec.get("env") or []:
@@ -163,16 +175,19 @@ class Sandbox:
         pod: The pod.
         folder: Of the pod: its empty volumes and logs.
         claims: Folder of persistent volume claims, by namespace and name.
+        kubeconfig: Of the pod's service account.
     """
 
-    def __init__(self, kube: Kube, pod: Object, folder: Path, claims: Path) -> None:
+    def __init__(
+        self, kube: Kube, pod: Object, folder: Path, claims: Path, kubeconfig: Path | None = None
+    ) -> None:
         self.pod = pod
         self._ended = threading.Event()
         volumes = volumes_of(kube, pod, folder, claims)
         spec = pod["spec"]
 
         def make(one: Object) -> Container:
-            return Container(kube, pod, one, volumes, folder / "logs")
+            return Container(kube, pod, one, volumes, folder / "logs", kubeconfig)
 
         self.init = [make(c) for c in spec.get("initContainers") or []]
         self.containers = {str(c["name"]): make(c) for c in spec["containers"]}

@@ -23,6 +23,7 @@ from astroctl.kube.resources import CLAIM, NODE, POD
 from astrosage.errors import AstroError
 from tests.kube.containers import Sandbox
 from tests.kube.kubelet_api import KubeletApi
+from tests.kube.objects import token
 from tests.kube.plane import OwnPlane
 from tests.kube.watcher import Watcher
 
@@ -59,7 +60,7 @@ class Kubelet:
         namespace: str | None = None,
         name: str = "node-1",
     ) -> None:
-        self.name, self._kube, self._folder = name, kube, folder
+        self.name, self._kube, self._folder, self._plane = name, kube, folder, plane
         self.claims = folder / "claims"
         self.takes: Callable[[Object], bool] = lambda pod: True
         self.unschedulable: Callable[[Object], str | None] = lambda pod: None
@@ -142,10 +143,20 @@ class Kubelet:
             with self._lock:
                 if uid in self._sandboxes:
                     return
-                self._sandboxes[uid] = Sandbox(
-                    self._kube, pod, self._folder / "pods" / uid, self.claims
-                )
+                self._sandboxes[uid] = self._sandbox(pod)
             self._in_thread(self._run, pod)
+
+    def _sandbox(self, pod: Object) -> Sandbox:
+        folder = self._folder / "pods" / pod["metadata"]["uid"]
+        folder.mkdir(parents=True, exist_ok=True)
+        kubeconfig, spec = None, pod["spec"]
+        if spec.get("automountServiceAccountToken", True):
+            namespace = pod["metadata"]["namespace"]
+            account = spec.get("serviceAccountName") or "default"
+            kubeconfig = self._plane.kubeconfig_for(
+                folder / "kubeconfig", token(self._kube, namespace, account), namespace
+            )
+        return Sandbox(self._kube, pod, folder, self.claims, kubeconfig)
 
     def _in_thread(self, do: Callable[[Object], None], pod: Object) -> None:
         def safely() -> None:

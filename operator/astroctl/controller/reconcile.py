@@ -23,9 +23,10 @@ from astroctl.controller.observe import Nodes, observe
 from astroctl.controller.pending import Ending, explain
 from astroctl.controller.store import Key, Store
 from astroctl.kube.client import Kube, Object
-from astroctl.kube.errors import Missing
+from astroctl.kube.errors import Missing, NoSuchKind
 from astroctl.kube.events import post
 from astroctl.kube.resources import ASTROJOB, RAYJOB
+from astroctl.render.names import LABEL_JOB
 from astroctl.render.settings import Settings
 from astrosage.errors import AstroError, ClusterError
 from astrosage.spec.pool import GPUNodePool
@@ -68,6 +69,7 @@ class Reconciler:
         self.nodes = Nodes(kube)
         self.polled: dict[str, float] = {}
         self.explained: dict[str, tuple[Attempt, float]] = {}
+        self.verified: dict[str, float] = {}
         self._accepted: dict[str, tuple[Any, Accepted | Refusal]] = {}
 
     def __call__(self, key: Key) -> float | None:
@@ -98,6 +100,7 @@ class Reconciler:
         self._accepted.pop(uid, None)
         self.polled.pop(uid, None)
         self.explained.pop(uid, None)
+        self.verified.pop(uid, None)
         self.creator.forget(uid)
 
 
@@ -110,8 +113,8 @@ class Look:
         self.name, self.namespace, self.uid = meta["name"], meta["namespace"], meta["uid"]
         self.now = shared.clock()
         self.status = statuses.Draft(obj.get("status") or {}, meta.get("generation"), self.now)
-        found = shared.store.rayjobs((self.namespace, self.name), self.uid)
-        self.attempts = [a for a in map(attempt, found) if a is not None]
+        self.attempts = self._known_attempts()
+        self._fresh = False
 
     def run(self) -> float | None:
         """Take a step; returns after how many seconds to look again."""
@@ -131,6 +134,9 @@ class Look:
         self._ensure_finalizer()
         self.status.accepted(self.shared.settings, accepted)
         step = decide(self._situation(accepted))
+        if step.action in ("create", "rest") and self.status.phase != "Suspended":
+            self._freshen()
+            step = decide(self._situation(accepted))
         self._note_changes(accepted, step)
         return {
             "create": self._create,
@@ -180,6 +186,8 @@ class Look:
         assert step.attempt is not None
         if step.group >= len(accepted.groups):
             return self.shared.settings.poll_seconds  # of a spec that had more groups
+        if self._is_silent(step.attempt) and self._vanished(step.attempt):
+            return 0.0
         if self._asked_again():
             self.status.start_over(self._annotation(RETRY))
         self.status.active(accepted, step.attempt)
@@ -286,6 +294,8 @@ class Look:
         if FINALIZER not in (meta.get("finalizers") or []):
             return None
         waited = self.now - statuses.seconds(meta["deletionTimestamp"])
+        if not self.attempts:
+            self._freshen()
         for one in self.attempts:
             if not one.deleting:
                 self.kube.delete(RAYJOB, one.name, self.namespace)
@@ -297,6 +307,39 @@ class Look:
             self._event("Warning", "RayJobsLeft", text, "left")
         self._set_finalizers([f for f in meta["finalizers"] if f != FINALIZER])
         return None
+
+    def _known_attempts(self) -> list[Attempt]:
+        found = self.shared.store.rayjobs((self.namespace, self.name), self.uid)
+        return [a for a in map(attempt, found) if a is not None]
+
+    def _freshen(self) -> None:
+        """Ask for the RayJobs themselves, before anything is done because there seem to be none.
+
+        What the watches have seen may be older than what was made a moment ago, or by an operator
+        that has just died; and two watches start one after the other.
+        """
+        if self._fresh:
+            return
+        self._fresh = True
+        selector = f"{LABEL_JOB}={self.name}"
+        try:
+            there = self.kube.list(RAYJOB, self.namespace, labels=selector)
+        except NoSuchKind:
+            return  # KubeRay is not installed
+        self.shared.store.replace_rayjobs((self.namespace, self.name), there)
+        self.attempts = self._known_attempts()
+
+    def _is_silent(self, one: Attempt) -> bool:
+        """Whether nothing has been heard of an attempt for a while."""
+        beats = one.runs and 0.0 < self.status.quiet_for() <= _QUIET_SECONDS
+        since = self.shared.verified.setdefault(self.uid, self.now)
+        return not beats and self.now - since > _QUIET_SECONDS
+
+    def _vanished(self, one: Attempt) -> bool:
+        """Whether a RayJob is gone although no watch told of it, as happens when one breaks."""
+        self.shared.verified[self.uid] = self.now
+        self._freshen()
+        return one.name not in [a.name for a in self.attempts]
 
     # -- helpers -------------------------------------------------------------------------------
 
@@ -407,5 +450,6 @@ class Look:
                 ASTROJOB, self.name, {"status": patch}, self.namespace, subresource="status"
             )
         except Missing:
+            self.shared.store.drop_job(self.obj)
             return
         self.shared.store.put_newer_job(made)

@@ -25,10 +25,12 @@ class Store:
         self._pools: dict[str, Object] = {}
 
     def put_job(self, obj: Object) -> Key:
-        """Note an AstroJob."""
+        """Note an AstroJob, unless a newer state of it is known from a write of ours."""
         key = key_of(obj)
         with self._lock:
-            self._jobs[key] = _lean(obj)
+            known = self._jobs.get(key)
+            if known is None or not _newer(known, obj):
+                self._jobs[key] = _lean(obj)
         return key
 
     def put_newer_job(self, obj: Object) -> None:
@@ -59,8 +61,17 @@ class Store:
         key = owner_key(obj)
         if key is not None:
             with self._lock:
-                self._rayjobs[key][obj["metadata"]["name"]] = _lean(obj)
+                known = self._rayjobs[key].get(obj["metadata"]["name"])
+                if known is None or not _newer(known, obj):
+                    self._rayjobs[key][obj["metadata"]["name"]] = _lean(obj)
         return key
+
+    def replace_rayjobs(self, key: Key, found: list[Object]) -> None:
+        """Note all RayJobs that an AstroJob has; others that were known are gone."""
+        with self._lock:
+            self._rayjobs.pop(key, None)
+        for rayjob in found:
+            self.put_rayjob(rayjob)
 
     def drop_rayjob(self, obj: Object) -> Key | None:
         """Forget a RayJob."""
@@ -108,6 +119,13 @@ def owner_key(rayjob: Object) -> Key | None:
     """The AstroJob that a RayJob says it belongs to."""
     name = (rayjob["metadata"].get("labels") or {}).get(_JOB)
     return (rayjob["metadata"]["namespace"], name) if name else None
+
+
+def _newer(known: Object, obj: Object) -> bool:
+    """Whether what is known of an object is newer than another state of the same one."""
+    a, b = known["metadata"], obj["metadata"]
+    same = a.get("uid") == b.get("uid")
+    return same and int(a.get("resourceVersion") or 0) > int(b.get("resourceVersion") or 0)
 
 
 def _owned_by(obj: Object, uid: str) -> bool:

@@ -54,6 +54,7 @@ class Ledger:
 
     __slots__ = (
         "added",
+        "awaited",
         "coming",
         "delivery",
         "ends",
@@ -106,6 +107,8 @@ class Ledger:
         stocks = (self.free, self.coming, self.late)
         self.raw = sum(stock.gpus for stock in stocks) + self.room * fresh.gpus
         self.added = 0
+        self.awaited = False
+        """Somebody counts on what is coming."""
         self.served: list[str] = []
         below = min(pool.min_nodes - self.size, self.room, self.step)
         if below > 0:
@@ -209,6 +212,7 @@ class Ledger:
         pods = self.free.take(want, pods)
         for loan in self._open_loans(seconds):
             pods = loan.free.take(want, pods)
+        self.awaited = self.awaited or pods > 0
         pods = self.coming.take(want, pods)
         for loan in self._open_loans(seconds, self._still_booting()):
             pods = loan.coming.take(want, pods)
@@ -228,10 +232,13 @@ class Ledger:
             # Whole nodes, or who has had one added on loan would not find it again.
             free, pods = self.free.set_aside(want, pods)
             coming, pods = self.coming.set_aside(want, pods)
+            self.awaited = self.awaited or bool(coming)
             self.free.add(_FULL, sum(free.counts.values()))
             self.loans.append(Loan(soonest, free, coming, self.room))
-        for stock in (self.free, self.coming, self.late):
-            pods = stock.take(want, pods)
+        pods = self.free.take(want, pods)
+        left = self.coming.take(want, pods)
+        self.awaited = self.awaited or left < pods
+        pods = self.late.take(want, left)
         busy = self.lacking(want, pods) - self.room - full
         self.room = 0
         gaps = [s for s in self.free.order if not s.empty and not self._is_full(s)]

@@ -11,8 +11,8 @@ hands back. Its rules:
 - Nodes under way count until the pool's boot time and half of it again have passed without any
   having come. Then the pool is stuck: gangs that can go elsewhere do, what nobody waits for any
   more is withdrawn, and the pool is asked again after a back-off that doubles.
-- Only empty nodes go, after their idle time, cordoned first; none while nodes are coming, right
-  after growth, below the minimum, or while a gang counts on them.
+- Only empty nodes go, after their idle time, cordoned first; none while somebody waits for nodes
+  under way, right after growth, below the minimum, or while a gang counts on them.
 - Growth stops at the maximum, at what the budget pays for, and at the step while other nodes are
   under way. A budget counts more than a minimum.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from astroctl.pools.ledger import GROWTH, Ledger
+from astroctl.pools.ledger import FREE, Ledger
 from astroctl.pools.market import Market, Option
 from astroctl.pools.model import Gang
 from astroctl.pools.queue import Kind, Queue
@@ -68,7 +68,7 @@ def _serve_one(gang: Gang, options: tuple[Option, ...], waiting: dict[str, str])
     best: tuple[int, int, Option] | None = None
     for option in options:
         fit = option.ledger.fit(option.want, gang.pods, gang.seconds)
-        if fit is None or (fit[0] == GROWTH and spent(gang, option.ledger)):
+        if fit is None or (fit[0] != FREE and spent(gang, option.ledger)):
             continue
         if best is None or fit[0] < best[0]:
             best = (*fit, option)
@@ -101,6 +101,6 @@ def _wait(gang: Gang, options: tuple[Option, ...], waiting: dict[str, str]) -> T
 
 
 def spent(gang: Gang, ledger: Ledger) -> bool:
-    """Whether the gang's job has cost what it may, and gets no more nodes."""
+    """Whether the gang's job has cost what it may: it gets no node that was not there anyway."""
     limits = (gang.budget, ledger.pool.budget_per_job)
     return any(limit is not None and gang.spent >= limit for limit in limits)

@@ -73,8 +73,8 @@ def why_held(ledger: Ledger, now: float) -> str:
     pool, scaled_up = ledger.pool, ledger.delivery.history.scaled_up
     if ledger.delivery.history.joined > pool.desired:
         return "nodes are leaving"
-    if ledger.added or ledger.delivery.coming:
-        return "nodes are coming"
+    if ledger.added or ledger.awaited:
+        return "nodes are coming that somebody waits for"
     if scaled_up is not None and now < scaled_up + pool.idle_seconds:
         return "it has just grown"
     return ""

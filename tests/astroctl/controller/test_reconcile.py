@@ -404,6 +404,46 @@ def test_a_job_made_anew_under_the_same_name_has_nothing_to_do_with_the_old_ones
     assert world.store.rayjobs((world.namespace, "one"), world.uid()) == []
 
 
+def test_watches_that_lag_behind_double_nothing(world: World) -> None:
+    """The watch of RayJobs tells nothing: after a restart, or because it was cut."""
+    world.submit()
+    world.look()
+    for restart in (False, True, True):
+        if restart:
+            world.restart()
+        world.store.put_job(world.kube.get(ASTROJOB, "one", world.namespace))
+        world.store.replace_rayjobs((world.namespace, "one"), [])
+        world.reconciler((world.namespace, "one"))
+        assert world.names() == ["one-0-1"]
+        assert world.status()["rayJobs"][0]["attempt"] == 1
+    world.change(suspend=True)
+    world.store.put_job(world.kube.get(ASTROJOB, "one", world.namespace))
+    world.store.replace_rayjobs((world.namespace, "one"), [])
+    world.reconciler((world.namespace, "one"))
+    world.look()
+    assert world.names() == [], "it was seen, and ended, before the job was said to rest"
+    assert world.status()["phase"] == "Suspended"
+
+
+def test_a_rayjob_whose_end_was_not_told_is_missed(world: World) -> None:
+    world.submit()
+    world.look()
+    world.kube.delete(RAYJOB, "one-0-1", world.namespace)
+    for _ in range(4):  # without looking at what is there
+        world.now += 30
+        world.store.put_job(world.kube.get(ASTROJOB, "one", world.namespace))
+        world.reconciler((world.namespace, "one"))
+    assert world.names() == ["one-0-2"]
+
+
+def test_an_older_state_does_not_replace_a_newer_one(world: World) -> None:
+    world.submit()
+    old = world.kube.get(ASTROJOB, "one", world.namespace)
+    world.look()
+    world.store.put_job(old)
+    assert world.store.job((world.namespace, "one"))["status"]["phase"] == "Pending"  # type: ignore[index]
+
+
 def test_an_operator_that_dies_anywhere_loses_and_doubles_nothing(world: World) -> None:
     """Every look is cut off after its n-th request, for every n, and begun again by a new one."""
     world.submit()

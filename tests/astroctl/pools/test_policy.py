@@ -433,6 +433,8 @@ def test_idle_nodes_that_stay(why: str) -> None:
     desired, most = 2, 2
     if why == "under way":
         desired = most = 3
+        nodes = (idle("a-1", gpus=4), nodes[1])
+        gangs = [gang()]
     elif why == "just grown":
         history = History({"a": PoolHistory(desired=2, joined=2, scaled_up=NOW - 100)})
     elif why == "kept":
@@ -446,6 +448,12 @@ def test_idle_nodes_that_stay(why: str) -> None:
         desired = 1
     made = of(plan(gangs, [pool(nodes=nodes, max_nodes=most, desired=desired)], history))
     assert not made.changes
+
+
+def test_a_replacement_that_nobody_waits_for_keeps_no_idle_node() -> None:
+    """Where nodes are taken away all the time, there is always one under way."""
+    made = of(plan([], [pool(nodes=(idle("a-1"), node("a-2", used=8)), desired=3)]))
+    assert made.cordon == ("a-1",)
 
 
 def test_where_the_mechanism_chooses_only_an_idle_pool_shrinks() -> None:

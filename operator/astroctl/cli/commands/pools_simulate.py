@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -95,12 +96,14 @@ def command(
     from astroctl.pools.simulate import Assumptions, simulate
     from astroctl.pools.trace import generate as make_up
     from astroctl.pools.trace import read, write
-    from astrosage.errors import SpecError
+    from astrosage.errors import ConflictError, SpecError
 
     if pools_file is None and generate is None:
         raise SpecError("--pools is missing", "name a YAML file of GPUNodePools")
     pools = [pool_state(pool) for pool in read_pools(pools_file)] if pools_file else []
     if generate is not None:
+        if Path(trace).exists():
+            raise ConflictError(f"{trace} is there already", "name another file, or delete it")
         write(trace, make_up(generate, seed=seed, days=days))
         say(f"wrote {generate} jobs to {trace}")
     if not pools:
