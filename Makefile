@@ -4,7 +4,7 @@ BIN := .venv/bin
 # What needs no GPU must not look for one, and two workers share two cores.
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup model quickstart quickstart-smoke check format test test-fast docs lock clean
+.PHONY: help setup model quickstart quickstart-smoke check format test test-fast test-cluster docs lock clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -53,6 +53,14 @@ test: setup  ## The whole test suite, on real parts, with coverage of the parent
 
 test-fast: setup  ## Unit tests only
 	$(BIN)/python -m pytest -m "not api and not e2e"
+
+test-cluster: setup  ## On a cluster with KubeRay: RAY_IMAGE=… OPERATOR_IMAGE=… [NAMESPACE STORAGE POOL HELM KEEP=1 …]
+	ASTRO_TEST_CLUSTER=$(or $(ASTRO_TEST_CLUSTER),yes) RAY_IMAGE="$(RAY_IMAGE)" \
+		OPERATOR_IMAGE="$(OPERATOR_IMAGE)" NAMESPACE="$(NAMESPACE)" STORAGE="$(STORAGE)" \
+		STORAGE_CLASS="$(STORAGE_CLASS)" STORAGE_SIZE="$(STORAGE_SIZE)" \
+		ACCESS_MODE="$(ACCESS_MODE)" POOL="$(POOL)" HELM="$(HELM)" HELM_ARGS="$(HELM_ARGS)" \
+		TIMEOUT="$(TIMEOUT)" KEEP="$(KEEP)" \
+		$(BIN)/python -m pytest tests/cluster -v --durations=0
 
 docs: setup  ## Reference pages, resource definitions and the chart's schema from the models
 	$(BIN)/python -m astrosage.spec.reference --write

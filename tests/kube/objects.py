@@ -51,7 +51,7 @@ def make_namespace(kube: Kube, name: str, *, wait: bool = True) -> None:
         "metadata": {"name": "probe", "namespace": name},
         "spec": {"containers": [{"name": "probe", "image": "none"}]},
     }
-    eventually(lambda: kube.create(pod, dry_run=True))
+    eventually(lambda: kube.create(pod, dry_run=True), seconds=60)
 
 
 def remove_namespace(kube: Kube, name: str) -> None:

@@ -130,6 +130,9 @@ class OwnPlane(Plane):
         """Start the API server, with the ports and data that it had before."""
         self.api.start()
         self._wait(self.api, f"{self.server}/readyz")
+        # Controllers end when their server is away for too long; elsewhere a kubelet minds them.
+        if self.controllers and self.controllers.process and not self.controllers.lives:
+            self.controllers.start()
 
     def stop_api(self) -> None:
         """Take the API server away at once, as a machine that fails does; the data stays."""

@@ -100,6 +100,9 @@ class _Head:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        with contextlib.suppress(OSError, shutil.Error):
+            logs = self.temp / "session_latest" / "logs"
+            shutil.copytree(logs, self.log.parent / "ray-logs", ignore_dangling_symlinks=True)
         shutil.rmtree(self.temp, ignore_errors=True)
 
 

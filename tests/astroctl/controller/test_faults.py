@@ -100,20 +100,17 @@ def test_an_operator_killed_at_every_change_loses_and_doubles_nothing(
 @pytest.mark.parametrize(
     "rules",
     [
-        pytest.param([{"path": OURS, "method": WRITES, "status": 409, "count": 6}], id="409"),
+        pytest.param([{"path": OURS, "method": WRITES, "status": 409, "count": 5}], id="409"),
+        pytest.param([{"path": "watch=true", "status": 410, "count": 4}], id="410"),
+        pytest.param([{"path": OURS, "status": 429, "retry_after": 1, "count": 5}], id="429"),
+        pytest.param([{"path": OURS, "status": 500, "count": 5}], id="500"),
+        pytest.param([{"path": OURS, "status": 503, "count": 5}], id="503"),
         pytest.param(
-            [
-                {"path": "watch=true", "status": 410, "count": 4},
-                {"path": f"{OURS}(\\?|$)", "method": "GET", "status": 410, "count": 3},
-            ],
-            id="410",
+            [{"path": "/rayjobs", "method": "GET", "status": 500, "count": 4}], id="blind"
         ),
-        pytest.param([{"path": OURS, "status": 429, "retry_after": 1, "count": 8}], id="429"),
-        pytest.param([{"path": OURS, "status": 500, "count": 8}], id="500"),
-        pytest.param([{"path": OURS, "status": 503, "count": 8}], id="503"),
         pytest.param([{"delay": 0.3}], id="slow"),
-        pytest.param([{"path": OURS, "cut": "before", "count": 8}], id="cut"),
-        pytest.param([{"path": OURS, "method": WRITES, "cut": "after", "count": 8}], id="lost"),
+        pytest.param([{"path": OURS, "cut": "before", "count": 5}], id="cut"),
+        pytest.param([{"path": OURS, "method": WRITES, "cut": "after", "count": 5}], id="lost"),
         pytest.param([{"path": "watch=true", "cut": "middle", "count": 4}], id="watch"),
     ],
 )
