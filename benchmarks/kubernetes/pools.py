@@ -2,8 +2,8 @@
 
     python benchmarks/kubernetes/pools.py [--jobs 100000] [--nodes 10000]
 
-- plan: seconds of one plan for 10,000 pending pods and 1,000 nodes, the best of five; on nodes that
-  differ in nothing but free GPUs, on nodes of which no two are alike, and where all pods differ too;
+- plan: seconds of one plan for 10,000 pending pods and 1,000 nodes, the best of five; where nodes
+  differ in free GPUs alone, where no two nodes are alike, and where all pods differ too;
 - simulate: seconds for the large trace in three ways of scaling;
 - compare: a small cluster under load, where scaling matters; see ``astroctl pools simulate``.
 """

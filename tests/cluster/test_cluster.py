@@ -143,23 +143,18 @@ def test_a_pool_is_scaled(place: Place) -> None:
 
 
 def test_a_model_is_served_asked_and_scored(place: Place, files: Path) -> None:
-    place.astroctl("serve", "tiny", "--stage", "cpt", "--name", SERVED, "--timeout", place.patience)
-    answer = json.loads(
-        place.astroctl(
-            *("ask", "What is a star?", "--model", SERVED, "--max-tokens", 8, "-o", "json"),
-            target=False,
-        )
-    )
-    assert answer["model"] == SERVED
-    quiz = files / "quiz.jsonl"
-    place.astroctl(
-        "bench", "tiny", "--questions", quiz, "--storage", place.storage, "--name", "again"
-    )
+    try:
+        options = ("--stage", "cpt", "--name", SERVED, "--timeout", place.patience)
+        place.astroctl("serve", "tiny", *options)
+        asked = ("--model", SERVED, "--max-tokens", 8, "-o", "json")
+        answer = json.loads(place.astroctl("ask", "What is a star?", *asked, target=False))
+        assert answer["model"] == SERVED
+    finally:
+        place.astroctl("serve", "--stop", SERVED)
+    place.eventually(lambda: is_empty(place, RAYSERVICE), "the endpoint is gone")
+    quiz = ("--questions", files / "quiz.jsonl", "--storage", place.storage, "--name", "again")
+    place.astroctl("bench", "tiny", *quiz)
     assert place.status("again")["phase"] == "succeeded"
-    place.astroctl("serve", "--stop", SERVED)
-    place.eventually(
-        lambda: not place.kube.list(RAYSERVICE, place.namespace), "the endpoint is gone"
-    )
 
 
 def test_nothing_is_left(place: Place) -> None:

@@ -40,12 +40,12 @@ class _Head:
         self.mark = secrets.token_hex(4)
         self.temp = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self.port, self.serve_port = free_port(), free_port()
-        template = cluster["spec"]["headGroupSpec"]["template"]
-        pod = {**template, "metadata": cluster["metadata"]}
-        volumes = volumes_of(kube, pod, folder, claims)
-        self.container = Container(
-            kube, pod, template["spec"]["containers"][0], volumes, folder / "logs"
-        )
+        groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"].get("workerGroupSpecs", [])]
+        containers = [_container(kube, cluster, g["template"], folder, claims) for g in groups]
+        self.container = containers[0]
+        for worker in containers[1:]:
+            # Workers run here as well, and may have mounts of their own.
+            self.container.mounts = {**worker.mounts, **self.container.mounts}
         self.log = folder / "ray.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -213,6 +213,14 @@ def _reaching() -> Any:
         yield
     except ClusterError as error:
         raise Unreachable from error
+
+
+def _container(
+    kube: Kube, cluster: Object, template: Object, folder: Path, claims: Path
+) -> Container:
+    pod = {**template, "metadata": cluster["metadata"]}
+    volumes = volumes_of(kube, pod, folder, claims)
+    return Container(kube, pod, template["spec"]["containers"][0], volumes, folder / "logs")
 
 
 def _cores(cluster: Object) -> int:

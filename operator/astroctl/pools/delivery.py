@@ -22,6 +22,8 @@ class Count:
     """Of those, not ready yet, but still in time."""
     dead: int = 0
     """Of those, not ready, and not in time."""
+    newest: float | None = None
+    """When the last one joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,12 @@ def _missing_since(
 ) -> float | None:
     if not missing:
         return None
-    seen = pool.change.seen if pool.change else None
     if last.desired is None or (not last.missing and _rose(pool, last)):
         since = min(now, pool.change.at) if pool.change else now
-    elif not last.missing or last.missing_since is None or count.joined > last.joined:
+    elif not last.missing or last.missing_since is None:
         since = now
     else:
         since = last.missing_since
-    return max(since, seen) if seen is not None else since
+    # Others may go while one joins, so that their number says nothing.
+    signs = (count.newest, pool.change.seen if pool.change else None)
+    return max([since, *(min(now, sign) for sign in signs if sign is not None)])

@@ -84,7 +84,8 @@ def open_ledger(pool: PoolState, history: History, now: float) -> Ledger:
         if not _closed(node, leaving):
             shape = _shape(node, pool, fresh)
             shapes[state][shape] = shapes[state].get(shape, 0) + 1
-    count = Count(len(joined), states.count("booting"), states.count("dead"))
+    newest = max((node.created for node in joined), default=None)
+    count = Count(len(joined), states.count("booting"), states.count("dead"), newest)
     return Ledger(
         pool,
         follow(pool, count, history.pools.get(pool.name), now),

@@ -54,15 +54,15 @@ def shrink(ledger: Ledger, empties: Sequence[Empty], busy: int, now: float) -> S
     size = ledger.size - withdrawn
     needed, surplus = _split(ledger, empties)
     uncordon = [e.name for e in needed if e.cordoned_since is not None]
-    joined = ledger.delivery.history.joined
-    if held := why_held(ledger, now):
-        return Shrink(size, uncordon=tuple(uncordon), withdrawn=withdrawn, held=held)
-    allowed = max(0, min(size, joined) - ledger.pool.min_nodes)
+    allowed = max(0, min(size, ledger.delivery.history.joined) - ledger.pool.min_nodes)
     going = _going(ledger, surplus, size, now)[:allowed]
-    if not ledger.pool.names_nodes:
+    held = why_held(ledger, now)
+    if not ledger.pool.names_nodes and not held:
         return _all_or_none(ledger, empties, going, size, withdrawn, busy or len(needed), now)
-    staying = {e.name for e in surplus} - {e.name for e in going}
-    uncordon += [e.name for e in surplus if e.cordoned_since is not None and e.name in staying]
+    leave = {e.name for e in going}
+    uncordon += [e.name for e in surplus if e.cordoned_since is not None and e.name not in leave]
+    if held:
+        return Shrink(size, uncordon=tuple(uncordon), withdrawn=withdrawn, held=held)
     cordon = tuple(e.name for e in going if e.cordoned_since is None)
     remove = tuple(e.name for e in going if _rested(e, now))
     return Shrink(size - len(remove), cordon, tuple(uncordon), remove, withdrawn)

@@ -241,9 +241,8 @@ class Simulation:
         return True
 
     def _join(self, order: Order, now: float) -> bool:
-        if order.nodes:
-            for node in order.pool.join(order, now):
-                self._joined(node, now)
+        for node in order.pool.join(order, now):
+            self._joined(node, now)
         return True
 
     def _joined(self, node: Node, now: float) -> None:
@@ -315,8 +314,8 @@ class Simulation:
             pool.empty(name).cordoned_since = None
         for name in done.remove:
             pool.remove(pool.empty(name), now)
-        if done.remove:
-            pool.bill.removed += len(done.remove)
+        pool.bill.removed += len(done.remove)
+        if done.after != pool.state.desired:
             pool.resize(done.after, now)
         if done.cordon:
             return now + CORDON_SECONDS

@@ -21,6 +21,7 @@ class Node:
     pool: Pool
     asked: float
     """When it was asked for; it is paid from then."""
+    joined: float
     shape: Shape
     empty_since: float
     pods: int = 0
@@ -117,6 +118,7 @@ class Pool:
     """When GPUs are expected to be free and how many, ascending."""
     orders: list[Order] = field(default_factory=list)
     joined: int = 0
+    newest: float | None = None
     made: int = 0
     history: PoolHistory | None = None
     bill: Bill = field(default_factory=Bill)
@@ -128,7 +130,7 @@ class Pool:
 
     def ledger(self, now: float) -> Ledger:
         """The books for a plan."""
-        delivery = follow(self.state, Count(self.joined), self.history, now)
+        delivery = follow(self.state, self._count(), self.history, now)
         self.history = delivery.history
         return Ledger(self.state, delivery, self.stock.copy(), self.fresh, self.ends, now)
 
@@ -140,9 +142,11 @@ class Pool:
         elif size < self.state.desired:
             self.bill.downs += 1
         self.state = replace(self.state, desired=size)
+        for order in reversed(self.orders):
+            order.nodes -= min(order.nodes, max(0, self._promised() - size))
         self.bill.peak = max(self.bill.peak, size)
         # The operator looks again within seconds and sees that the pool has grown.
-        self.history = follow(self.state, Count(self.joined), self.history, now).history
+        self.history = follow(self.state, self._count(), self.history, now).history
 
     def order(self, nodes: int, now: float) -> Order:
         """Nodes begin to boot."""
@@ -157,9 +161,10 @@ class Pool:
 
     def add(self, asked: float, now: float) -> Node:
         """A node is ready."""
-        node = Node(self.made, self, asked, self.fresh, now)
+        node = Node(self.made, self, asked, now, self.fresh, now)
         self.made += 1
         self.joined += 1
+        self.newest = now
         self._put(node, self.fresh)
         return node
 
@@ -220,6 +225,12 @@ class Pool:
         for line in self.nodes.values():
             self.bill.node_seconds += sum(now - node.asked for node in line.values())
         self.bill.node_seconds += sum((now - o.asked) * o.nodes for o in self.orders)
+
+    def _promised(self) -> int:
+        return self.joined + sum(order.nodes for order in self.orders)
+
+    def _count(self) -> Count:
+        return Count(self.joined, newest=self.newest)
 
     def _put(self, node: Node, shape: Shape) -> None:
         node.shape = shape

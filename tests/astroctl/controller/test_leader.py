@@ -67,11 +67,11 @@ def test_a_leader_cut_off_steps_down_before_another_may_lead(
 ) -> None:
     cut = Candidate(kube, namespace, "cut")
     until(lambda: cut.leads)
-    own_plane.stop()
+    own_plane.stop_api()
     try:
         began = time.monotonic()
         until(lambda: not cut.leads)
         assert time.monotonic() - began < 2.0 + 1.0
     finally:
-        own_plane.start()
+        own_plane.start_api()
     cut.thread.join(10)

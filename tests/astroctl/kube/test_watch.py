@@ -65,12 +65,12 @@ def test_a_restarted_server_loses_nothing(
 
 
 def test_patience_ends(kube: Kube, namespace: str, own_plane: Any) -> None:
-    own_plane.stop()
+    own_plane.stop_api()
     try:
         with pytest.raises(ApiError, match="cannot be reached"):
             next(watch(kube, kinds.CONFIGMAP, namespace, patience=1.0))
     finally:
-        own_plane.start()
+        own_plane.start_api()
 
 
 def test_what_is_forbidden_is_told_at_once(user: Any, namespace: str) -> None:

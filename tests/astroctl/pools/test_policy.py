@@ -374,6 +374,12 @@ def test_a_sign_of_life_renews_patience() -> None:
     assert plan([gang(pods=2, pool="spot")], [seen, pool("sure")], history).changes == ()
 
 
+def test_a_node_that_joins_while_another_goes_is_a_sign_of_life() -> None:
+    state, history = late(fallback="sure")
+    state = replace(state, desired=3, nodes=(node("s-1", used=8, created=NOW - 100),))
+    assert plan([gang(pods=2, pool="spot")], [state, pool("sure")], history).changes == ()
+
+
 def test_nodes_that_join_and_do_not_become_ready() -> None:
     """A gang does not drive such a pool to its maximum."""
     dead = tuple(node(f"s-{i}", ready=False, created=NOW - 2000) for i in range(2))

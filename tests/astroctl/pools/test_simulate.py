@@ -106,6 +106,15 @@ def test_nodes_taken_at_random_depend_on_the_seed_alone() -> None:
     assert run(jobs, spot, preemptions_per_hour=0.5, seed=2) != first
 
 
+def test_it_ends_where_nodes_are_taken_all_the_time() -> None:
+    """Replacements are always under way; the pool shrinks to nothing all the same."""
+    spot = replace(ONE, spot=True, max_nodes=40)
+    jobs = [Job(f"j{i:02d}", 0, 8, 1800, spot=True) for i in range(40)]
+    result = run(jobs, spot, preemptions_per_hour=1.0)
+    assert result.finished == 40
+    assert result.plans < 2000
+
+
 def test_limits_hold() -> None:
     jobs = generate(200, seed=2, days=0.3, sizes={1: 1, 8: 1, 16: 1})
     state = replace(ONE, max_nodes=9, budget_per_hour=65.0, max_step=3)
@@ -152,7 +161,7 @@ def facts_of(pool: Pool, now: float) -> PoolState:
         NodeState(
             name=str(node.number),
             ready=True,
-            created=node.asked,
+            created=node.joined,
             gpus=pool.state.gpus_per_node,
             gpus_used=pool.state.gpus_per_node - node.shape.gpus,
             pods=node.pods,
