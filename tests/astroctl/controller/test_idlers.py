@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,8 +14,13 @@ from tests.astroctl.controller.world import World
 
 
 @pytest.fixture
-def world(kube: Kube, namespace: str, crds: Any) -> World:
-    return World(kube, namespace, Settings(watch_namespaces=[namespace]))
+def world(kube: Kube, namespace: str, crds: Any) -> Iterator[World]:
+    made = World(kube, namespace, Settings(watch_namespaces=[namespace]))
+    yield made
+    # On a node that has no kubelet nobody else would; their GPUs would count for others.
+    for pod in kube.list(POD, namespace):
+        path = POD.path(namespace, pod["metadata"]["name"])
+        kube.request("DELETE", path, {"gracePeriodSeconds": 0})
 
 
 def gpu_pod(world: World, rayjob: str) -> None:

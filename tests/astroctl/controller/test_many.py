@@ -1,4 +1,4 @@
-"""A thousand jobs at once."""
+"""Many jobs at once: 200, or as many as ASTRO_TEST_JOBS says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.astroctl.controller.world import job
 from tests.kube.heads import Script
 from tests.kube.kuberay import KubeRay
 
-JOBS = int(os.environ.get("ASTRO_TEST_JOBS", "1000"))
+JOBS = int(os.environ.get("ASTRO_TEST_JOBS", "200"))
 _PATIENCE_SECONDS = 500.0
 
 
@@ -32,7 +32,7 @@ def swift(kube: Kube, namespace: str, crds: list[str]) -> Iterator[KubeRay]:
 
 
 @pytest.mark.many
-def test_a_thousand_jobs_at_once(
+def test_many_jobs_at_once(
     kube: Kube, namespace: str, swift: KubeRay, field: Field, operator: Maker
 ) -> None:
     names = [f"job-{n}" for n in range(JOBS)]
