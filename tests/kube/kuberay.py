@@ -41,7 +41,7 @@ class KubeRay:
         kube: The administrator's client.
         namespace: Whose objects it looks after; None: all.
         heads: Real ones, for example; default: scripted by ``scripts`` and ``script``.
-        pods: Whether clusters have pods; without them thousands of jobs can be moved.
+        pods: Whether clusters are objects and have pods; without, thousands of jobs can be moved.
         marks_pods: Whether pods are marked as running here; False where a kubelet does that.
         tick: Seconds between looks (KubeRay: 3).
 
@@ -110,6 +110,7 @@ class KubeRay:
             known = self._jobs.get(uid)
             if change == "DELETED":
                 self._jobs.pop(uid, None)
+                self.clusters.forget(rayjob)
             elif known is None or is_newer(rayjob, known):
                 self._jobs[uid] = rayjob
 
@@ -264,7 +265,7 @@ class Look:
             if cluster is not None:
                 with contextlib.suppress(Unreachable):
                     self._heads.stop_job(cluster, self._status["jobId"])
-        self._replace({"finalizers": [f for f in self._meta["finalizers"] if f != FINALIZER]})
+        self._set_finalizers([f for f in self._meta["finalizers"] if f != FINALIZER])
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -316,27 +317,36 @@ class Look:
     def _add_finalizer(self) -> None:
         finalizers = self._meta.get("finalizers") or []
         if FINALIZER not in finalizers:
-            self._replace({"finalizers": [*finalizers, FINALIZER]})
+            self._set_finalizers([*finalizers, FINALIZER])
 
-    def _replace(self, changes: Object) -> None:
+    def _set_finalizers(self, wanted: list[str]) -> None:
         with contextlib.suppress(Missing):
-            written = self._kube.replace({**self._job, "metadata": {**self._meta, **changes}})
-            self._job, self._meta = written, written["metadata"]
-            self._operator.noted(written)
+            self._noted(self._patch({"metadata": {"finalizers": wanted}}))
 
     def _write(self) -> None:
         before = self._job.get("status") or {}
         if self._status == before:
             return
         self._status["observedGeneration"] = self._meta.get("generation")
+        names = before.keys() | self._status.keys()
+        changes = {n: self._status.get(n) for n in names if before.get(n) != self._status.get(n)}
         try:
-            written = self._kube.replace({**self._job, "status": self._status}, "status")
+            self._noted(self._patch({"status": changes}, "status"))
         except (Changed, Missing):
             return  # looked at again with what is there now
-        self._operator.noted(written)
         state = self._status.get("jobDeploymentStatus") or ""
         if state != (before.get("jobDeploymentStatus") or ""):
             self._operator.seen.append((self._name, state))
+
+    def _patch(self, changes: Object, subresource: str | None = None) -> Object:
+        """Change the object unless someone else has."""
+        version = {"resourceVersion": self._meta["resourceVersion"]}
+        body = {**changes, "metadata": {**changes.get("metadata", {}), **version}}
+        return self._kube.patch(RAYJOB, self._name, body, self._namespace, subresource)
+
+    def _noted(self, written: Object) -> None:
+        self._job, self._meta = written, written["metadata"]
+        self._operator.noted(written)
 
 
 def _times(info: dict[str, Any]) -> dict[str, str]:

@@ -34,7 +34,8 @@ class RayClusters:
         namespace: Where; None: everywhere.
         heads: What stands for Ray.
         marks_pods: Whether pods are marked as running from here; otherwise a kubelet does it.
-        pods: Whether there are pods at all; without them a cluster is ready after its boot time.
+        pods: Whether there are objects at all; without, clusters are known only here, and ready
+            after their boot time.
     """
 
     def __init__(
@@ -49,9 +50,12 @@ class RayClusters:
         self._pods: dict[str, dict[str, Object]] = {}
         self._born: dict[str, float] = {}
         self._told: dict[str, Any] = {}
-        self._watchers = [Watcher(kube, RAYCLUSTER, namespace, self._see_cluster)]
+        self._watchers: list[Watcher] = []
         if pods:
-            self._watchers.append(Watcher(kube, POD, namespace, self._see_pod, CLUSTER))
+            self._watchers = [
+                Watcher(kube, RAYCLUSTER, namespace, self._see_cluster),
+                Watcher(kube, POD, namespace, self._see_pod, CLUSTER),
+            ]
 
     def start(self) -> None:
         """Begin."""
@@ -76,7 +80,7 @@ class RayClusters:
             "ray.io/originated-from-cr-name": meta["name"],
             "ray.io/originated-from-crd": owner["kind"],
         }
-        cluster = {
+        cluster: Object = {
             "apiVersion": RAYCLUSTER.api_version,
             "kind": RAYCLUSTER.kind,
             "metadata": {
@@ -86,10 +90,12 @@ class RayClusters:
                 "annotations": meta.get("annotations") or {},
                 "ownerReferences": [reference(owner)],
             },
-            "spec": copy.deepcopy(spec),
+            "spec": spec,
         }
+        if not self._with_pods:
+            cluster["metadata"] |= {"uid": name, "resourceVersion": "1"}
         try:
-            made = self._kube.create(cluster)
+            made = self._kube.create(cluster) if self._with_pods else cluster
         except AlreadyExists:
             made = self._kube.get(RAYCLUSTER, name, meta["namespace"])
         with self._lock:
@@ -98,9 +104,24 @@ class RayClusters:
 
     def delete(self, namespace: str, name: str) -> bool:
         """Remove a cluster; tells whether it is gone with its pods."""
+        if not self._with_pods:
+            self._drop(namespace, name)
+            return True
         with contextlib.suppress(Missing):
             self._kube.delete(RAYCLUSTER, name, namespace)
         return self.find(namespace, name) is None
+
+    def forget(self, owner: Object) -> None:
+        """The owner of a cluster is gone; where clusters are objects, they are collected."""
+        name = (owner.get("status") or {}).get("rayClusterName")
+        if name and not self._with_pods:
+            self._drop(owner["metadata"]["namespace"], name)
+
+    def _drop(self, namespace: str, name: str) -> None:
+        with self._lock:
+            cluster = self._clusters.pop((namespace, name), None)
+        if cluster is not None:
+            self._heads.stop(cluster)
 
     def is_ready(self, cluster: Object) -> bool:
         """Whether all pods that it asks for are ready."""
@@ -313,9 +334,10 @@ class RayClusters:
                 self._since[key] = (condition["status"], now())
             condition["lastTransitionTime"] = self._since[key][1]
         with contextlib.suppress(Missing):
-            self._kube.patch(
-                RAYCLUSTER, meta["name"], {"status": told}, meta["namespace"], "status"
-            )
+            if self._with_pods:
+                self._kube.patch(
+                    RAYCLUSTER, meta["name"], {"status": told}, meta["namespace"], "status"
+                )
             self._told[uid] = status
 
 

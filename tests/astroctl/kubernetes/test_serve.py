@@ -25,10 +25,10 @@ from astrosage.runs.directory import RunDirectory
 from astrosage.spec.cluster import Cluster
 from astrosage.spec.load import parse
 from tests.astroctl.kubernetes.conftest import Cli, StandIn, plain
+from tests.astroctl.kubernetes.rayservices import RayServices
 from tests.kube.kubelet import Kubelet
 from tests.kube.kuberay import KubeRay
 from tests.kube.objects import eventually, gone
-from tests.kube.rayservices import RayServices
 
 
 @pytest.fixture
@@ -36,7 +36,10 @@ def services(
     kube: Kube, namespace: str, kubelet: Kubelet, crds: list[str]
 ) -> Iterator[RayServices]:
     """KubeRay and a node; pods run as processes of their own."""
-    kuberay = KubeRay(kube, namespace, marks_pods=False).start()
+    kuberay = KubeRay(kube, namespace, marks_pods=False)
+    kuberay.start()
+    # These know of what a person waits for while a model is loaded.
+    kuberay.services.stop()
     moved = RayServices(kube, namespace, kuberay).start()
     yield moved
     moved.stop()
