@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -30,6 +31,7 @@ log = logging.getLogger("astroctl.operator")
 LEASE_NAME = "astrosage-operator"
 _KINDS_SECONDS = 30.0
 _IDLE_SECONDS = 60.0
+_RESYNC_SECONDS = 60.0
 
 
 class Operator:
@@ -100,6 +102,7 @@ class Operator:
         self._queue.start()
         self._thread("watch", self._watch)
         self._thread("kinds", self._await_kinds)
+        self._every("resync", _RESYNC_SECONDS, self.resync)
         idlers = Idlers(self._kube, self.store, self._settings)
         self._every("idle", _IDLE_SECONDS, idlers.tick)
         if self._settings.pools_enabled:
@@ -174,6 +177,41 @@ class Operator:
         key = (self.store.drop_rayjob if change == "DELETED" else self.store.put_rayjob)(obj)
         if key is not None:
             self._queue.add(key)
+
+    def resync(self) -> int:
+        """Look at what is really there; returns how much of it no watch had told of.
+
+        A watch may end without a word, and one that breaks does not tell what went meanwhile.
+        """
+        missed = 0
+        everywhere: list[str | None] = [None]
+        for namespace in self._settings.watch_namespaces or everywhere:
+            jobs = self._kube.list(ASTROJOB, namespace)
+            for obj in jobs:
+                if self.store.is_news(obj):
+                    missed += 1
+                    self._see_job("MODIFIED", obj)
+            there = {obj["metadata"]["uid"] for obj in jobs}
+            for known in self.store.jobs():
+                meta = known["metadata"]
+                here = namespace is None or meta["namespace"] == namespace
+                if here and meta["uid"] not in there and self._is_gone(known):
+                    missed += 1
+                    self._see_job("DELETED", known)
+            with contextlib.suppress(NoSuchKind):
+                for rayjob in self._kube.pages(RAYJOB, namespace, labels=LABEL_JOB):
+                    if self.store.is_news(rayjob):
+                        missed += 1
+                        self._see_rayjob("MODIFIED", rayjob)
+        if missed:
+            log.info("resync: %d changes that no watch had told of yet", missed)
+        return missed
+
+    def _is_gone(self, job: dict[str, Any]) -> bool:
+        """Whether a job that a list lacks is really gone, and not just younger than the list."""
+        meta = job["metadata"]
+        found = self._kube.find(ASTROJOB, meta["name"], meta["namespace"])
+        return found is None or bool(found["metadata"]["uid"] != meta["uid"])
 
     def _failed(self, key: object, error: Exception) -> None:
         known = isinstance(error, AstroError)

@@ -51,6 +51,18 @@ class Store:
         with self._lock:
             return self._jobs.get(key)
 
+    def is_news(self, obj: Object) -> bool:
+        """Whether a state of an AstroJob or RayJob is newer than what is known."""
+        name = obj["metadata"]["name"]
+        with self._lock:
+            if obj["kind"] == "RayJob":
+                key = owner_key(obj)
+                known = self._rayjobs.get(key, {}).get(name) if key else obj
+            else:
+                known = self._jobs.get(key_of(obj))
+        same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
+        return not same or _newer(obj, known or obj)
+
     def jobs(self) -> list[Object]:
         """All AstroJobs."""
         with self._lock:
