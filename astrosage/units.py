@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
+
 _FACTORS = {
     "": 1,
     "K": 10**3,
@@ -18,7 +20,19 @@ _FACTORS = {
 def parse_bytes(quantity: str) -> int:
     """Bytes of a Kubernetes quantity such as ``6Gi``; the spec's pattern has checked it."""
     number = quantity.rstrip("KMGTi")
-    return int(float(number) * _FACTORS[quantity[len(number) :]])
+    return exact(number, _FACTORS[quantity[len(number) :]])
+
+
+def exact(number: str, factor: int = 1) -> int:
+    """A decimal number times a factor, rounded down; floats lose bytes above 8 PiB.
+
+    Raises:
+        ValueError: If it is no number.
+    """
+    try:
+        return int(Decimal(number) * factor)
+    except (InvalidOperation, OverflowError):
+        raise ValueError(f"{number!r} is no number") from None
 
 
 def format_bytes(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from astroctl.kube.client import Kube
 from astroctl.kube.errors import AlreadyExists, Missing
-from astroctl.kube.resources import NAMESPACE, SERVICE_ACCOUNT
+from astroctl.kube.resources import NAMESPACE, POD, SERVICE_ACCOUNT
 from astrosage.errors import AstroError
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -56,6 +56,11 @@ def make_namespace(kube: Kube, name: str, *, wait: bool = True) -> None:
 
 def remove_namespace(kube: Kube, name: str) -> None:
     """Begin to remove a namespace and all that is in it."""
+    with contextlib.suppress(AstroError):
+        # Without a kubelet and operators nobody else would end these, and they count for others.
+        for pod in kube.list(POD, name):
+            path = POD.path(name, pod["metadata"]["name"])
+            kube.request("DELETE", path, {"gracePeriodSeconds": 0})
     with contextlib.suppress(AstroError):
         kube.delete(NAMESPACE, name)
 

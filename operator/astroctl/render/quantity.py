@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astrosage.units import parse_bytes
+from astrosage.units import exact, parse_bytes
 
 _BINARY = (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10))
 _SHARES = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
@@ -32,8 +32,8 @@ def parse_memory(text: str | int) -> int:
     if text[-1:] == "i":
         return parse_bytes(text)
     if text[-1:] in _SHARES:
-        return int(float(text[:-1]) * _SHARES[text[-1]])
-    return int(float(text))
+        return exact(text[:-1], _SHARES[text[-1]])
+    return exact(text)
 
 
 def parse_cores(text: str | int | float) -> float:
