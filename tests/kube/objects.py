@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from astroctl.kube.client import Kube
 from astroctl.kube.errors import AlreadyExists, Missing
-from astroctl.kube.resources import NAMESPACE, POD, SERVICE_ACCOUNT
+from astroctl.kube.resources import ASTROJOB, NAMESPACE, POD, RAYJOB, SERVICE_ACCOUNT
 from astrosage.errors import AstroError
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -61,6 +61,12 @@ def remove_namespace(kube: Kube, name: str) -> None:
         for pod in kube.list(POD, name):
             path = POD.path(name, pod["metadata"]["name"])
             kube.request("DELETE", path, {"gracePeriodSeconds": 0})
+    for kind in (ASTROJOB, RAYJOB):
+        with contextlib.suppress(AstroError):
+            for obj in kube.list(kind, name):
+                if obj["metadata"].get("finalizers"):
+                    free = {"metadata": {"finalizers": None}}
+                    kube.patch(kind, obj["metadata"]["name"], free, name)
     with contextlib.suppress(AstroError):
         kube.delete(NAMESPACE, name)
 
