@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from astroctl.kube.client import Object
+from astroctl.kube.plain import plain
 from astroctl.render.groups import Group, groups
 from astroctl.render.settings import Settings
 from astroctl.render.storage import storage_of
@@ -133,19 +134,6 @@ def parse_pool(obj: Object) -> GPUNodePool:
         raise Refusal(
             "PoolInvalid", f"GPUNodePool {name}: {_first_line(error)}", "mend the pool"
         ) from None
-
-
-def plain(obj: Object) -> dict[str, Any]:
-    """An object as the vocabulary has it: of its metadata only what is known there."""
-    meta = obj["metadata"]
-    kept = ("name", "namespace", "labels", "annotations")
-    namespaced = obj["kind"] == "AstroJob"
-    return {
-        "apiVersion": obj["apiVersion"],
-        "kind": obj["kind"],
-        "metadata": {k: meta[k] for k in kept if meta.get(k) and (namespaced or k != "namespace")},
-        "spec": obj["spec"],
-    }
 
 
 def _parsed(obj: Object) -> AstroJob:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from astroctl.controller.accept import plain
 from astroctl.kube.client import Kube
 from astroctl.kube.errors import Missing, NoSuchKind
+from astroctl.kube.plain import plain
 from astroctl.kube.resources import NODE, POOL
 from astroctl.pools.cluster import nodes as noding
 from astroctl.pools.cluster.look import Looker, PoolLook

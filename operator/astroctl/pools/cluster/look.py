@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from astroctl.controller.accept import plain
 from astroctl.kube.client import Kube, Object
+from astroctl.kube.plain import plain
 from astroctl.kube.resources import POOL
 from astroctl.kube.times import seconds
 from astroctl.pools.cluster import nodes as noding

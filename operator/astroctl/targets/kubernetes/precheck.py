@@ -8,6 +8,7 @@ from typing import Any
 
 from astroctl.kube.client import Kube, Object
 from astroctl.kube.errors import AlreadyExists, Forbidden, Invalid, Missing, NoSuchKind
+from astroctl.kube.plain import plain
 from astroctl.kube.resources import ASTROJOB, LEASE, POOL
 from astroctl.kube.times import seconds
 from astroctl.render.settings import Settings
@@ -55,12 +56,13 @@ def pools(kube: Kube, job: AstroJob, stages: Sequence[Stage]) -> dict[str, GPUNo
 
 def pool_of(obj: Object) -> GPUNodePool:
     """A GPUNodePool, checked."""
-    meta = {k: v for k, v in obj["metadata"].items() if k in ("name", "labels", "annotations")}
     try:
-        return GPUNodePool.model_validate({**_kinds(obj), "metadata": meta, "spec": obj["spec"]})
+        return GPUNodePool.model_validate(plain(obj))
     except ValueError as error:
         reason = " ".join(str(error).split())[:300]
-        raise SpecError(f"GPUNodePool {meta['name']}: {reason}", "mend the pool") from None
+        raise SpecError(
+            f"GPUNodePool {obj['metadata']['name']}: {reason}", "mend the pool"
+        ) from None
 
 
 def check_namespace(namespace: str, settings: Settings) -> None:
@@ -229,7 +231,3 @@ def _no_namespace(kube: Kube, namespace: str) -> NotFoundError:
         f"`kubectl create namespace {namespace}`, or use -n"
         + (f" ({did_you_mean(namespace, names)})" if names else ""),
     )
-
-
-def _kinds(obj: Object) -> dict[str, Any]:
-    return {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind")}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from astroctl.kube.client import Object
 from astroctl.kube.errors import Missing, NoSuchKind
+from astroctl.kube.plain import plain
 from astroctl.kube.resources import ASTROJOB
 from astroctl.kube.watch import watch
 from astroctl.render.storage import claim_and_path
@@ -271,13 +272,7 @@ class KubernetesRuns:
 
 def job_of(obj: Object) -> AstroJob:
     """The job that an object is, checked."""
-    meta = {
-        k: v
-        for k, v in obj["metadata"].items()
-        if k in ("name", "namespace", "labels", "annotations")
-    }
-    data = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "spec": obj["spec"]}
-    return parse({**data, "metadata": meta}, source=f"AstroJob {meta['name']}")
+    return parse(plain(obj), source=f"AstroJob {obj['metadata']['name']}")
 
 
 def _finished(obj: Object) -> set[str]:
