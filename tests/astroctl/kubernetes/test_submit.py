@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from astroctl.kube.client import Kube
-from astroctl.kube.resources import ASTROJOB, CRD, NODE, RAYJOB
+from astroctl.kube.resources import ASTROJOB, CRD, NODE, POOL, RAYJOB
 from astroctl.render.crd import crds as our_crds
 from astroctl.targets.kubernetes import submission
 from tests.astroctl.kubernetes.conftest import Cli, StandIn, claim, plain
@@ -241,10 +241,11 @@ def pool(name: str, **spec: Any) -> dict[str, Any]:
 
 
 def test_a_job_that_its_pool_cannot_hold_is_refused(
-    cli: Cli, job_file: Path, kube: Kube, namespace: str
+    cli: Cli, job_file: Path, kube: Kube, namespace: str, request: pytest.FixtureRequest
 ) -> None:
     name = f"pool-{namespace}"
     kube.create(pool(name))
+    request.addfinalizer(lambda: kube.delete(POOL, name))
     cluster = {"workers": 32, "resourcesPerWorker": {"gpu": 1}, "pool": name}
 
     def change(data: dict[str, Any]) -> None:
