@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from astrosage.spec.base import SpecModel
 from astrosage.spec.cluster import Cluster, PositiveInt
 from astrosage.spec.kubernetes import rule, rules
+from astrosage.spec.train import CheckpointSpec, TrainSpec, Zero
 
 StageName = Annotated[
     str,
@@ -19,7 +20,19 @@ StageName = Annotated[
         description="Lower-case letters, digits and '-', starting with a letter.",
     ),
 ]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+__all__ = [
+    "BenchSpec",
+    "CheckpointSpec",
+    "MergeSpec",
+    "PrepareSpec",
+    "QuestionSet",
+    "Source",
+    "Stage",
+    "StageName",
+    "TrainSpec",
+    "Zero",
+]
 
 
 class Source(SpecModel):
@@ -85,110 +98,6 @@ class PrepareSpec(SpecModel):
     """Held-out records."""
     seed: int = 0
     """Seeds sampling by weight."""
-
-
-class Zero(SpecModel):
-    """DeepSpeed ZeRO (Rajbhandari et al. 2020)."""
-
-    model_config = rules(
-        rule(
-            "self.offloadParameters == 'none' || self.stage == 3", "offloadParameters needs stage 3"
-        ),
-        rule(
-            "self.offloadOptimizer == 'none' || self.stage > 0",
-            "offloadOptimizer needs stage 1, 2 or 3",
-        ),
-    )
-
-    stage: Literal[0, 1, 2, 3] = 3
-    """What is sharded: 0 nothing, 1 optimizer states, 2 and gradients, 3 and parameters."""
-    offload_optimizer: Literal["none", "cpu"] = "none"
-    """Where optimizer states live; `cpu` spares GPU memory."""
-    offload_parameters: Literal["none", "cpu"] = "none"
-    """Where parameters live between uses (stage 3 only)."""
-
-    @model_validator(mode="after")
-    def _offload_needs_stage(self) -> Zero:
-        if self.offload_parameters != "none" and self.stage != 3:
-            raise PydanticCustomError(
-                "zero_offload",
-                "offloadParameters needs stage 3, found stage {stage}",
-                {"stage": self.stage},
-            )
-        if self.offload_optimizer != "none" and self.stage == 0:
-            raise PydanticCustomError("zero_offload", "offloadOptimizer needs stage 1, 2 or 3")
-        return self
-
-
-class CheckpointSpec(SpecModel):
-    """When resumable checkpoints are taken and how many are kept."""
-
-    every_steps: PositiveInt = 50
-    """Optimizer steps between checkpoints; one is always taken at the end."""
-    keep: PositiveInt = 2
-    """Newest checkpoints kept."""
-
-
-class TrainSpec(SpecModel):
-    """Continued pre-training (cpt) or supervised fine-tuning (sft)."""
-
-    model_config = rules(
-        rule("!(has(self.epochs) && has(self.maxSteps))", "give epochs or maxSteps, not both")
-    )
-
-    objective: Literal["cpt", "sft"]
-    """`cpt` learns from every token, `sft` from assistant tokens only."""
-    model: str | None = None
-    """A stage, alias, path or hub id; default: the run's `spec.model`."""
-    data: str
-    """A prepare stage of this run."""
-    epochs: Annotated[float, Field(gt=0.0)] | None = None
-    """Passes over the data; default 1. Give this or `maxSteps`, not both."""
-    max_steps: PositiveInt | None = None
-    """Optimizer steps."""
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 2.0e-5
-    """Peak learning rate."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """Decay after warm-up."""
-    warmup_ratio: Fraction = 0.03
-    """Share of the steps that warm up linearly."""
-    min_learning_rate_ratio: Fraction = 0.1
-    """Where decay ends, as a share of the peak."""
-    global_batch_size: PositiveInt = 8
-    """Sequences an optimizer step, over all workers."""
-    micro_batch_size: PositiveInt | None = None
-    """Sequences a worker computes at once; default: as many as 4,096 tokens hold and divide."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """Decoupled (AdamW); not applied to norms and biases."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.9,
-        0.95,
-    )
-    """Adam's decay rates."""
-    epsilon: Annotated[float, Field(gt=0.0)] = 1e-8
-    """Adam's epsilon."""
-    gradient_clipping: Annotated[float, Field(ge=0.0)] = 1.0
-    """Global gradient norm; 0 switches clipping off."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Compute type; master weights and optimizer states are fp32."""
-    zero: Zero = Zero()
-    """Sharding."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more compute."""
-    checkpoint: CheckpointSpec = CheckpointSpec()
-    """Checkpoints."""
-    validate_every_steps: PositiveInt | None = None
-    """Steps between validation losses; default: at the start and the end."""
-    seed: int = 0
-    """Seeds data order."""
-
-    @model_validator(mode="after")
-    def _one_length(self) -> TrainSpec:
-        if self.epochs is not None and self.max_steps is not None:
-            raise PydanticCustomError(
-                "exclusive", "give `epochs` or `maxSteps`, not both; remove one"
-            )
-        return self
 
 
 class MergeModel(SpecModel):

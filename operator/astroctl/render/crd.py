@@ -188,6 +188,8 @@ def structural(
             result[key] = _words(value)
         elif key not in _DROPPED:
             result[key] = value
+    if node.get("additionalProperties") is True:
+        result["x-kubernetes-preserve-unknown-fields"] = True
     if isinstance(node.get("additionalProperties"), dict):
         values = node["additionalProperties"]
         result["additionalProperties"] = structural(values, definitions, defaults=defaults)

@@ -37,15 +37,19 @@ def rules_at(path: str) -> list[str]:
 
 
 STAGE = "AstroJob.spec.stages[]"
+# The API server fills defaults in before it asks the rules.
+TRAIN = {"schedule": "cosine", "warmupRatio": 0.03, "decayRatio": 0.1}
 CASES = [
     ("AstroJob", {"metadata": {"name": "a" * 40}}, True),
     ("AstroJob", {"metadata": {"name": "a" * 41}}, False),
     (STAGE, {"name": "a", "train": {}}, True),
     (STAGE, {"name": "a"}, False),
     (STAGE, {"name": "a", "train": {}, "bench": {}}, False),
-    (f"{STAGE}.train", {"epochs": 1.0}, True),
-    (f"{STAGE}.train", {}, True),
-    (f"{STAGE}.train", {"epochs": 1.0, "maxSteps": 2}, False),
+    (f"{STAGE}.train", {**TRAIN, "epochs": 1.0}, True),
+    (f"{STAGE}.train", TRAIN, True),
+    (f"{STAGE}.train", {**TRAIN, "epochs": 1.0, "maxSteps": 2}, False),
+    (f"{STAGE}.train", {**TRAIN, "schedule": "wsd"}, True),
+    (f"{STAGE}.train", {**TRAIN, "schedule": "wsd", "decayRatio": 1.0}, False),
     (
         f"{STAGE}.train.zero",
         {"stage": 3, "offloadParameters": "cpu", "offloadOptimizer": "cpu"},
@@ -60,6 +64,22 @@ CASES = [
         f"{STAGE}.train.zero",
         {"stage": 0, "offloadParameters": "none", "offloadOptimizer": "cpu"},
         False,
+    ),
+    (
+        f"{STAGE}.train.zero",
+        {"stage": 3, "offloadParameters": "nvme", "offloadOptimizer": "none"},
+        False,
+    ),
+    (
+        f"{STAGE}.train.zero",
+        {
+            "stage": 3,
+            "offloadParameters": "nvme",
+            "offloadOptimizer": "nvme",
+            "nvmePath": "/nvme",
+            "hierarchicalPartition": 8,
+        },
+        True,
     ),
     (f"{STAGE}.merge", {"method": "linear", "models": [{}, {}]}, True),
     (f"{STAGE}.merge", {"method": "linear", "base": "x", "models": [{}]}, False),
