@@ -101,12 +101,15 @@ def _files(name: str, paths: list[str]) -> list[dict[str, Any]]:
 
 
 def stage_key(stage: Stage, inputs: list[dict[str, Any]]) -> str:
-    """Hash of a stage's spec and of its inputs' content; names and places do not count."""
+    """Hash of what a stage's result depends on: its spec and its inputs' content.
+
+    Names and places do not count, nor does how a training is carried out.
+    """
     return manifest.digest(
         {
             "formatVersion": manifest.FORMAT_VERSION,
             "kind": stage.kind,
-            "spec": stage.body.to_yaml_dict(),
+            "spec": stage.identity(),
             "inputs": [[i["name"], i["digest"]] for i in inputs],
         }
     )

@@ -83,6 +83,7 @@ class Monitor:
     def end(self, stage: Stage, phase: str, **facts: Any) -> None:
         """A stage is over: ``finished``, ``skipped``, ``failed`` or ``stopped``."""
         with self._lock:
+            self._progress |= self._live()
             seconds = None if phase == "skipped" else round(time.time() - self._stage_began, 2)
             self._entry(stage.name).update({"phase": phase, "seconds": seconds, **facts})
         self._write(force=True)
@@ -135,11 +136,9 @@ class Monitor:
         name = self._progress.get("stage")
         if name is None or self._entry(name)["phase"] != "running":
             return {}
-        line = metrics.last(self._run.stage(name).storage)
-        # A line from an earlier attempt says nothing of this one.
-        if line is None or line.get("time", 0) < self._stage_began:
-            return {}
-        found = {k: line[k] for k in _LIVE if k in line}
-        if "checkpoint" in line:
-            found["checkpoint"] = line["checkpoint"]
+        found: dict[str, Any] = {}
+        # What one line does not tell, such as the last checkpoint, one before it may.
+        for line in metrics.tail(self._run.stage(name).storage):
+            if line.get("time", 0) >= self._stage_began:  # else of an earlier attempt
+                found |= {k: line[k] for k in (*_LIVE, "checkpoint") if k in line}
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from astrosage.runs.metrics import AppendOnly
 from astrosage.runs.storage import Storage
@@ -26,6 +26,11 @@ class StorageHandler(logging.Handler):
             self._file.write(self.format(record) + "\n")
         except Exception:
             self.handleError(record)
+
+    def flush(self) -> None:
+        """Store what is still held back."""
+        with self.lock or nullcontext():
+            self._file.flush()
 
     def close(self) -> None:
         """Store what is still held back."""

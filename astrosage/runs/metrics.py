@@ -93,31 +93,36 @@ def read(stage: Storage) -> list[dict[str, Any]]:
         raw = stage.read_bytes(NAME)
     except NotFoundError:
         return []
-    lines = []
-    for line in raw.splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
+    return _lines(raw)
 
 
 def last(stage: Storage) -> dict[str, Any] | None:
     """The newest complete line; reads only the file's end on a disk."""
+    lines = tail(stage)
+    return lines[-1] if lines else None
+
+
+def tail(stage: Storage) -> list[dict[str, Any]]:
+    """The newest complete lines, oldest first: on a disk those of the file's last 8 KiB."""
     if stage.local is None:
-        lines = read(stage)
-        return lines[-1] if lines else None
+        return read(stage)
     try:
         with (stage.local / NAME).open("rb") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - 8192))
-            tail = file.read().splitlines()
+            raw = file.read()
     except FileNotFoundError:
-        return None
-    for line in reversed(tail):
+        return []
+    return _lines(raw)
+
+
+def _lines(raw: bytes) -> list[dict[str, Any]]:
+    lines = []
+    for line in raw.splitlines():
         try:
-            value: dict[str, Any] = json.loads(line)
-            return value
+            value = json.loads(line)
         except ValueError:
             continue
-    return None
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines

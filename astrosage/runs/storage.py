@@ -130,6 +130,17 @@ class Storage:
             finally:
                 temporary.unlink(missing_ok=True)
 
+    def place(self, file: Path, name: str) -> None:
+        """Give a finished local file its place here; it is moved or uploaded, and then gone."""
+        with explained(self, "written", name):
+            if self.local is None:
+                self.fs.put_file(str(file), self.path(name))
+                file.unlink()
+                return
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+            file.replace(self.local / name)
+
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file atomically."""
         self.write_bytes(name, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

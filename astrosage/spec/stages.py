@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from astrosage.spec.base import SpecModel
 from astrosage.spec.cluster import Cluster, PositiveInt
 from astrosage.spec.kubernetes import rule, rules
-from astrosage.spec.train import CheckpointSpec, TrainSpec, Zero
+from astrosage.spec.train import OPERATIONAL, CheckpointSpec, TrainSpec, Zero
 
 StageName = Annotated[
     str,
@@ -274,6 +274,12 @@ class Stage(SpecModel):
     def kind(self) -> str:
         """`prepare`, `train`, `merge` or `bench`."""
         return next(k for k in KINDS if getattr(self, k) is not None)
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the spec that the stage's result depends on, as plain data."""
+        body = self.body
+        left_out = OPERATIONAL if isinstance(body, TrainSpec) else ()
+        return body.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(left_out))
 
     @property
     def body(self) -> PrepareSpec | TrainSpec | MergeSpec | BenchSpec:

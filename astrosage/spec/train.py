@@ -149,6 +149,18 @@ class Watchdog(SpecModel):
     null switches this off."""
 
 
+OPERATIONAL = (
+    "zero",
+    "activation_checkpointing",
+    "micro_batch_size",
+    "checkpoint",
+    "watchdog",
+    "tracking",
+)
+"""Fields that say how a training is carried out and not what is learnt; they may change between its
+attempts."""
+
+
 class TrainSpec(SpecModel):
     """Continued pre-training (cpt) or supervised fine-tuning (sft)."""
 

@@ -1,10 +1,10 @@
-"""Resumable checkpoints: sharded files of every rank, stored through Ray Train.
+"""Resumable checkpoints: one safetensors file a rank, readable by any number of workers.
 
-A rank writes its files to a folder of its own and hashes them in the background while training
-goes on; then they are moved (same disk) or uploaded to ``checkpoints/step-…/``. Ray Train records
-a checkpoint only when every rank has delivered, so a half-written one is never found.
-
-The files are DeepSpeed's, in PyTorch's own format: load only checkpoints that you made.
+``checkpoints/step-00000040/`` holds ``rank-00000.safetensors`` with that rank's slices
+(:mod:`astrosage.train.states`), ``manifest-rank-00000.json`` with its hash and what it covers, and
+``state.json`` with where training was. A rank writes its file while training waits, then hashes and
+moves or uploads it in the background; its manifest comes last. A checkpoint counts when every
+rank's manifest is there, so that a half-written one is never taken for whole.
 """
 
 from __future__ import annotations
@@ -13,186 +13,383 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astrosage.errors import StorageError, TrainingError
+import torch
+
+from astrosage.errors import AstroError, StorageError, TrainingError
 from astrosage.runs import manifest
-from astrosage.runs.storage import os_reason
-from astrosage.train.engine import all_sum
+from astrosage.runs.storage import Storage, os_reason
+from astrosage.spec.train import CheckpointSpec
+from astrosage.train import retention, states
+from astrosage.train.states import Slice
 from astrosage.units import format_bytes
 
-TAG = "engine"
-_STATE = "state.json"
+STATE = "state.json"
+FORMAT_VERSION = 1
 log = logging.getLogger("astrosage.train")
 
 
-def save(engine: Any, state: dict[str, Any], rank: int, storage: Any) -> None:
-    """Write a checkpoint and hand it to Ray Train; training goes on while it is stored.
+def name_of(step: int) -> str:
+    """The folder of the checkpoint taken after ``step`` optimizer steps."""
+    return f"step-{step:08d}"
 
-    Every rank must call it at the same step.
 
-    Args:
-        engine: The DeepSpeed engine.
-        state: Plain data to find again: step, tokens, world size.
+def step_of(name: str) -> int | None:
+    """The step in a checkpoint's name; None for other names."""
+    digits = name.removeprefix("step-")
+    return int(digits) if name.startswith("step-") and digits.isdigit() else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The workers of a training, and how they agree.
+
+    Attributes:
         rank: This worker.
-        storage: Ray Train's storage context (``ray.train.get_context().get_storage()``).
+        size: How many there are.
+        any_of: Whether something is true for any of them; collective.
+        first: The value that rank 0 has; collective.
     """
-    import ray.train
 
-    folder = _incoming(storage, rank)
-    try:
-        _write(engine, folder, state, rank)
-    except (OSError, RuntimeError) as error:  # PyTorch's writer knows no OSError
-        shutil.rmtree(folder, ignore_errors=True)  # gives back the space it took
-        raise _explained(error, folder) from error
-    ray.train.report(
-        {"step": state["step"]},
-        checkpoint=ray.train.Checkpoint.from_directory(str(folder)),
-        checkpoint_dir_name=f"step-{state['step']:08d}",
-        checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
-        checkpoint_upload_fn=_deliver(storage, rank),
-        delete_local_checkpoint_after_upload=False,
-    )
+    rank: int = 0
+    size: int = 1
+    any_of: Callable[[bool], bool] = bool
+    first: Callable[[Any], Any] = lambda value: value
 
 
-def _write(engine: Any, folder: Path, state: dict[str, Any], rank: int) -> None:
-    # `latest` is not wanted: the tag is fixed.
-    engine.save_checkpoint(
-        str(folder), tag=TAG, client_state={"astrosage": state}, save_latest=False
-    )
-    for helper in folder.glob("*.py"):  # DeepSpeed adds copies of its conversion scripts
-        helper.unlink()
-    if rank == 0:
-        (folder / _STATE).write_text(json.dumps(state))
-
-
-def _explained(error: Exception, folder: Path) -> Exception:
-    """What a failed write means for people; other errors as they are."""
-    if isinstance(error, RuntimeError) and "inline_container" not in str(error):
-        return error  # not from PyTorch's file writer
-    free = format_bytes(shutil.disk_usage(folder.parent).free)
-    reason = os_reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
-    return StorageError(
-        f"a checkpoint cannot be written to {folder.parent}: {reason} ({free} free there)",
-        "free space there, then `astroctl resume`; the checkpoints before this one are kept",
-    )
-
-
-def _incoming(storage: Any, rank: int) -> Path:
-    """A fresh folder, on the storage's own disk where that is a local one."""
-    parent = Path(storage.experiment_fs_path) if _is_local(storage) else Path(tempfile.gettempdir())
-    return Path(tempfile.mkdtemp(prefix=f".incoming-rank-{rank}-", dir=parent))
-
-
-def _is_local(storage: Any) -> bool:
-    return bool(storage.storage_filesystem.type_name == "local")
-
-
-def _deliver(storage: Any, rank: int) -> Callable[[Any, str], Any]:
-    def deliver(checkpoint: Any, name: str) -> Any:
-        import ray.train
-
-        folder = Path(checkpoint.path)
-        manifest.write(folder, key=name)
-        (folder / manifest.NAME).rename(folder / f"manifest-rank-{rank}.json")
-        target = storage.build_checkpoint_path_from_name(name)
-        if _is_local(storage):
-            for file in _files(folder):
-                place = Path(target) / file.relative_to(folder)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(place)
-        else:
-            import pyarrow.fs
-
-            pyarrow.fs.copy_files(
-                str(folder), target, destination_filesystem=storage.storage_filesystem
-            )
-        shutil.rmtree(folder, ignore_errors=True)
-        return ray.train.Checkpoint(target, filesystem=storage.storage_filesystem)
-
-    return deliver
-
-
-def _files(folder: Path) -> list[Path]:
-    """Manifests last: until they are there, nothing is."""
-    files = [p for p in folder.rglob("*") if p.is_file()]
-    return sorted(files, key=lambda p: (p.name.startswith("manifest-"), p))
-
-
-def restore(
-    engine: Any, reported: Sequence[Any], rank: int, world_size: int
-) -> dict[str, Any] | None:
-    """Load the newest sound checkpoint; every rank must call it.
+class Checkpoints:
+    """The checkpoints of one training stage.
 
     Args:
-        engine: The DeepSpeed engine; loaded in place.
-        reported: Checkpoints that Ray Train knows, oldest first.
-        rank: This worker; it checks the content of its own files.
-        world_size: Workers now.
+        storage: The stage's ``checkpoints`` folder.
+        spec: How many are kept.
+        group: The workers.
+    """
+
+    def __init__(self, storage: Storage, spec: CheckpointSpec, group: Group | None = None) -> None:
+        self._storage, self._spec = storage, spec
+        self._group = group or Group()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(self, engine: Any, model: torch.nn.Module, state: dict[str, Any]) -> None:
+        """Write a checkpoint; storing it goes on in the background.
+
+        Every rank must call it at the same step. It waits for the checkpoint before.
+
+        Args:
+            engine: What trains.
+            model: The Hugging Face model inside it.
+            state: Plain data to find again; ``step`` names the checkpoint.
+
+        Raises:
+            StorageError: If this one cannot be written, or the one before could not be stored.
+        """
+        self.wait()
+        name, rank = name_of(state["step"]), self._group.rank
+        folder = self._storage.local
+        folder = Path(tempfile.gettempdir()) if folder is None else folder / name
+        file = folder / f".{name}-rank-{rank:05d}.tmp"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            covered = write_slices(file, lambda: states.slices(engine, model))
+        except OSError as error:
+            file.unlink(missing_ok=True)  # gives back the space it took
+            raise _explained(error, folder) from error
+        whole = {
+            "formatVersion": FORMAT_VERSION,
+            "worldSize": self._group.size,
+            "shapes": states.shapes(model),
+            **state,
+        }
+        self._pending = self._thread.submit(self._deliver, file, name, covered, whole)
+
+    def delivered(self) -> bool:
+        """Whether this rank's part of the newest checkpoint is stored.
+
+        Raises:
+            StorageError: If it could not be.
+        """
+        if self._pending is None or not self._pending.done():
+            return self._pending is None
+        self.wait()
+        return True
+
+    def wait(self) -> None:
+        """Until this rank's part of the newest checkpoint is stored; errors as they come."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _deliver(
+        self, file: Path, name: str, covered: dict[str, list[int]], state: dict[str, Any]
+    ) -> None:
+        rank = self._group.rank
+        size, sha256 = file.stat().st_size, manifest.sha256_file(file)
+        shard = f"rank-{rank:05d}.safetensors"
+        content = {
+            "formatVersion": FORMAT_VERSION,
+            "files": [{"path": shard, "size": size, "sha256": sha256}],
+            "slices": covered,
+        }
+        try:
+            self._storage.place(file, f"{name}/{shard}")
+            if rank == 0:
+                self._storage.write_json(f"{name}/{STATE}", state)
+            self._storage.write_json(f"{name}/manifest-rank-{rank:05d}.json", content)
+        finally:
+            file.unlink(missing_ok=True)
+        if rank == 0:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Delete what the policy does not keep."""
+        finished = [self._facts(name) for name in self.names() if self.is_whole(name)]
+        found = [facts for facts in finished if facts is not None]
+        kept = retention.kept(found, self._spec)
+        for facts in found:
+            if facts.step not in kept:
+                self._storage.remove(name_of(facts.step))
+
+    def _facts(self, name: str) -> retention.Facts | None:
+        try:
+            state = self._storage.read_json(f"{name}/{STATE}")
+        except AstroError:
+            return None
+        return retention.Facts(
+            state["step"], state.get("validationLoss"), bool(state.get("forGood"))
+        )
+
+    def is_whole(self, name: str) -> bool:
+        """Whether every rank's manifest is there."""
+        try:
+            workers = int(self._storage.read_json(f"{name}/{STATE}")["worldSize"])
+        except (AstroError, KeyError, ValueError):
+            return False
+        return {f"manifest-rank-{r:05d}.json" for r in range(workers)} <= set(
+            self._storage.names(name)
+        )
+
+    def names(self) -> list[str]:
+        """Folders of checkpoints, oldest first, whole or not."""
+        found = [(step_of(name), name) for name in self._storage.names()]
+        return [name for step, name in sorted((s, n) for s, n in found if s is not None)]
+
+    def newest(self) -> str | None:
+        """The newest checkpoint that is whole by its manifests."""
+        return next((n for n in reversed(self.names()) if self.is_whole(n)), None)
+
+    def restore(self, engine: Any, model: torch.nn.Module) -> dict[str, Any] | None:
+        """Load the newest sound checkpoint; every rank must call it.
+
+        Checkpoints found damaged are told of and removed, as is what a killed run left half
+        written.
+
+        Returns:
+            The state saved with it; None where there is none.
+
+        Raises:
+            TrainingError: If every checkpoint is damaged, or it belongs to another model.
+        """
+        wanted = [
+            Slice(s.name, s.shape, s.start, {states.MASTER: s.values[states.MASTER]})
+            for s in states.slices(engine, model, whole=True)
+        ]
+        candidates: list[str] = self._group.first(self.names())
+        damaged = []
+        for name in reversed(candidates):
+            reading = Reading(self._storage, name)
+            problem = reading.problem(wanted)
+            if self._group.any_of(problem is not None):
+                reason = problem or "found by another rank"
+                log.warning("checkpoint %s is damaged (%s); trying the one before", name, reason)
+                damaged.append((name, reason))
+                continue
+            reading.load(states.slices(engine, model, whole=True))
+            states.set_step(engine, reading.state["step"])
+            states.publish(engine)
+            self._clear(name, candidates)
+            return reading.state
+        if damaged:
+            raise TrainingError(
+                f"{self._storage.uri}: all {len(damaged)} checkpoints are damaged; the newest, "
+                f"{damaged[0][0]}: {damaged[0][1]}",
+                "restore one from a backup, or delete that folder to train from the start",
+            )
+        return None
+
+    def _clear(self, used: str, candidates: Iterable[str]) -> None:
+        """Newer ones than that used are damaged, or of a future that will be lived again."""
+        if self._group.rank != 0:
+            return
+        for name in candidates:
+            if name > used:
+                log.warning("removing checkpoint %s, going on from %s", name, used)
+                self._storage.remove(name)
+        if self._storage.local is not None:
+            for file in self._storage.local.glob("step-*/.*.tmp"):
+                file.unlink(missing_ok=True)
+
+
+class Reading:
+    """A checkpoint that is looked at and read.
+
+    Args:
+        storage: The stage's ``checkpoints`` folder.
+        name: Of the checkpoint.
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self.name = storage, name
+        self.state: dict[str, Any] = {}
+        # Parameter to (start, numel, file) of each part, in order.
+        self._parts: dict[str, list[tuple[int, int, str]]] = {}
+        self._folder = Path()
+
+    def problem(self, wanted: list[Slice]) -> str | None:
+        """What is wrong with it, or None: presence and size of every file, content of those that
+        hold the wanted slices.
+
+        Raises:
+            TrainingError: If it is sound, but of another model.
+        """
+        try:
+            self.state = self._storage.read_json(f"{self.name}/{STATE}")
+            workers = int(self.state["worldSize"])
+            version = self.state["formatVersion"]
+            sizes = self._storage.sizes(self.name)
+            entries = [self._manifest(rank, sizes) for rank in range(workers)]
+        except (AstroError, KeyError, TypeError, ValueError) as error:
+            return str(getattr(error, "message", None) or f"{STATE}: {error}")
+        if version != FORMAT_VERSION:
+            return f"{STATE} has format version {version}, this version reads {FORMAT_VERSION}"
+        self._refuse_other_model(wanted)
+        needed = {file for slice_ in wanted for *_, file in self._parts_of(slice_)}
+        gap = next((s.name for s in wanted if self._covered(s) != s.numel), None)
+        if gap:
+            return f"parts of {gap} are missing"
+        self._folder = self._storage.localize(
+            self.name,
+            Path(tempfile.gettempdir()) / "astrosage" / "checkpoints",
+            wanted=lambda f: f in needed,
+        )
+        for entry in entries:
+            if entry["path"] in needed:
+                found = manifest.problem(self._folder / entry["path"], entry, full=True)
+                if found:
+                    return f"{entry['path']} {found}"
+        return None
+
+    def _manifest(self, rank: int, sizes: dict[str, int]) -> dict[str, Any]:
+        """The entry of a rank's file; ValueError saying what is wrong."""
+        name = f"manifest-rank-{rank:05d}.json"
+        if name not in sizes:
+            raise ValueError(f"{name} is missing: rank {rank} had not finished it")
+        listed = self._storage.read_json(f"{self.name}/{name}")
+        entry: dict[str, Any] = listed["files"][0]
+        size = sizes.get(entry["path"])
+        if size != entry["size"]:
+            was = "is missing" if size is None else f"has {size} of {entry['size']} bytes"
+            raise ValueError(f"{entry['path']} {was}")
+        for parameter, (start, numel) in listed["slices"].items():
+            self._parts.setdefault(parameter, []).append((start, numel, entry["path"]))
+        return entry
+
+    def _refuse_other_model(self, wanted: list[Slice]) -> None:
+        shapes = self.state["shapes"]
+        for slice_ in wanted:
+            found = shapes.get(slice_.name)
+            if found is None or tuple(found) != slice_.shape:
+                was = f"is {tuple(found)} there" if found else "is not in it"
+                raise TrainingError(
+                    f"checkpoint {self._storage.path(self.name)} is of another model: "
+                    f"{slice_.name} {was}, and {slice_.shape} in the model",
+                    "restore the model or the adapters that the run began with, or submit the job "
+                    "under a new name (`--fork`)",
+                )
+
+    def _parts_of(self, slice_: Slice) -> Iterator[tuple[int, int, str]]:
+        """``(first, end, file)`` of the stored parts that overlap a slice."""
+        for start, numel, file in self._parts.get(slice_.name, []):
+            first = max(start, slice_.start)
+            end = min(start + numel, slice_.start + slice_.numel)
+            if first < end:
+                yield first, end, file
+
+    def _covered(self, slice_: Slice) -> int:
+        return sum(end - first for first, end, _ in self._parts_of(slice_))
+
+    def load(self, slices: Iterable[Slice]) -> None:
+        """Read what belongs into slices, wherever it is stored."""
+        from safetensors import safe_open
+
+        files: dict[str, Any] = {}
+        with torch.no_grad():
+            for slice_ in slices:
+                offsets = {file: start for start, _, file in self._parts.get(slice_.name, [])}
+                for first, end, file in self._parts_of(slice_):
+                    if file not in files:
+                        files[file] = safe_open(self._folder / file, framework="pt")
+                    for key, values in slice_.values.items():
+                        stored = files[file].get_slice(f"{slice_.name}:{key}")
+                        part = stored[first - offsets[file] : end - offsets[file]]
+                        values[first - slice_.start : end - slice_.start].copy_(part)
+
+
+def write_slices(file: Path, slices: Callable[[], Iterator[Slice]]) -> dict[str, list[int]]:
+    """Write slices as one safetensors file, tensor by tensor.
+
+    The library's own writer copies everything first; for a rank's part of a large model there is
+    no room for that.
+
+    Args:
+        file: To be written.
+        slices: Gives them; called twice.
 
     Returns:
-        The state saved with it; None where there is none.
-
-    Raises:
-        TrainingError: If every checkpoint is damaged, or was made by another number of workers.
+        ``[start, numel]`` of each parameter in it.
     """
-    for checkpoint in reversed(reported):
-        with checkpoint.as_directory() as folder:
-            problem = damage(Path(folder), rank)
-            if all_sum(problem is not None)[0] > 0:
-                reason = problem or "found by another rank"
-                log.warning("%s is damaged (%s); trying the one before", checkpoint.path, reason)
-                continue
-            state: dict[str, Any] = json.loads((Path(folder) / _STATE).read_text())
-            if state["worldSize"] != world_size:
-                raise TrainingError(
-                    f"checkpoint {checkpoint.path} was made by {state['worldSize']} workers, now "
-                    f"there are {world_size}",
-                    f"set `spec.cluster.workers` to {state['worldSize']}",
-                )
-            engine.load_checkpoint(folder, tag=TAG)
-            return state
-    if reported:
-        raise TrainingError(
-            f"all {len(reported)} checkpoints are damaged",
-            "restore one from a backup, or delete the stage's folder to train from the start",
-        )
-    return None
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    covered, position = {}, 0
+    for slice_ in slices():
+        if not slice_.numel:
+            continue
+        covered[slice_.name] = [slice_.start, slice_.numel]
+        for key in slice_.values:
+            end = position + 4 * slice_.numel
+            header[f"{slice_.name}:{key}"] = {
+                "dtype": "F32",
+                "shape": [slice_.numel],
+                "data_offsets": [position, end],
+            }
+            position = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with file.open("wb", buffering=0) as opened:
+        opened.write(len(text).to_bytes(8, "little") + text)
+        for slice_ in slices():
+            for values in slice_.values.values():
+                _write_all(opened, values.cpu().numpy().data.cast("B"))
+    return covered
 
 
-def damage(folder: Path, rank: int) -> str | None:
-    """What is wrong with a checkpoint, or None.
+def _write_all(opened: Any, data: memoryview) -> None:
+    """One call may write only a part (Linux: at most 2 GiB)."""
+    while data:
+        data = data[opened.write(data) :]
 
-    Presence and size of every rank's files, content of those of ``rank``: together the ranks read
-    a checkpoint once.
-    """
+
+def _explained(error: OSError, folder: Path) -> StorageError:
     try:
-        world_size = int(json.loads((folder / _STATE).read_text())["worldSize"])
-    except (OSError, ValueError, KeyError):
-        return f"{_STATE} is missing or broken"
-    for writer in range(world_size):
-        try:
-            listed = json.loads((folder / f"manifest-rank-{writer}.json").read_text())["files"]
-        except (OSError, ValueError, KeyError):
-            return f"manifest of rank {writer} is missing or broken"
-        for entry in listed:
-            problem = manifest.problem(folder / entry["path"], entry, full=writer == rank)
-            if problem:
-                return f"{entry['path']} {problem}"
-    return None
-
-
-def clear_leftovers(storage: Any, reported: Sequence[Any]) -> None:
-    """Delete what an interrupted run left half-written; for rank 0, before training."""
-    if not _is_local(storage):
-        return
-    known = {Path(c.path).name for c in reported}
-    for folder in Path(storage.experiment_fs_path).iterdir():
-        if (
-            folder.is_dir()
-            and folder.name not in known
-            and (folder.name.startswith((".incoming-", "step-")))
-        ):
-            shutil.rmtree(folder, ignore_errors=True)
+        free = format_bytes(shutil.disk_usage(folder.parent).free)
+    except OSError:
+        free = "unknown"
+    return StorageError(
+        f"a checkpoint cannot be written to {folder}: {os_reason(error)} ({free} free there)",
+        "free space there, then `astroctl resume`; the checkpoints before this one are kept",
+    )

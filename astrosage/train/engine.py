@@ -10,19 +10,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from astrosage.spec.stages import TrainSpec
-from astrosage.train import deepspeed_config
+from astrosage.spec.train import TrainSpec
 from astrosage.train.model import TrainingModel
 
 
-def initialize(
-    model: TrainingModel, spec: TrainSpec, micro_batch_size: int, accumulation_steps: int
-) -> Any:
+def initialize(model: TrainingModel, spec: TrainSpec, config: dict[str, Any]) -> Any:
     """Wrap the model; ``torch.distributed`` must be initialised.
+
+    Args:
+        model: Its sharded parameters stay as they are, others are sharded as the stage says.
+        spec: AdamW's options.
+        config: DeepSpeed's, from :func:`astrosage.train.deepspeed_config.build`.
 
     Returns:
         A ``deepspeed.DeepSpeedEngine`` with AdamW and fp32 master weights.
     """
+    deepspeed = prepare()
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, spec.weight_decay),
+        lr=spec.learning_rate,
+        betas=spec.betas,
+        eps=spec.epsilon,
+        fused=True,
+    )
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+    return engine
+
+
+def prepare() -> Any:
+    """Import DeepSpeed and let it join the process group that is there; returns the module."""
     # DeepSpeed imports mpi4py and probes nvcc unless told that there is nothing to find.
     os.environ.setdefault("DS_SKIP_CUDA_CHECK", "1")
     # Its calls into torch.distributed use names that newer PyTorch warns of on every call.
@@ -33,17 +49,27 @@ def initialize(
         _without_compiled_operators(deepspeed)
     backend = torch.distributed.get_backend()
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, spec.weight_decay),
-        lr=spec.learning_rate,
-        betas=spec.betas,
-        eps=spec.epsilon,
-        fused=True,
-    )
-    workers = torch.distributed.get_world_size()
-    config = deepspeed_config.build(spec, workers, micro_batch_size, accumulation_steps)
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-    return engine
+    return deepspeed
+
+
+def step(engine: Any, *, last: bool) -> float | None:
+    """Close a micro-batch; after the last one of a step, update the weights.
+
+    Returns:
+        After the last, the global gradient norm before clipping.
+    """
+    # DeepSpeed keeps no norm where neither its mixed precision nor ZeRO is in use.
+    bare = last and isinstance(engine.optimizer, torch.optim.Optimizer)
+    norm: Tensor | float | None = None
+    if bare and hasattr(engine, "module"):
+        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) if gradients else None
+    engine.step()
+    if not last:
+        return None
+    if norm is None:
+        norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm)
 
 
 def _without_compiled_operators(deepspeed: Any) -> None:
@@ -59,8 +85,13 @@ def _without_compiled_operators(deepspeed: Any) -> None:
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices are decayed, norms and biases are not."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            # A sharded parameter looks empty and flat.
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            (decayed if len(shape) > 1 else others).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -93,13 +124,20 @@ def all_max(value: float) -> float:
     return _reduced([value], torch.distributed.ReduceOp.MAX)[0]
 
 
+def agree_any(value: bool) -> bool:
+    """Whether it is true on any rank."""
+    return all_max(float(value)) > 0
+
+
+def from_first(value: Any) -> Any:
+    """Rank 0's value, on every rank; plain data."""
+    box = [value]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
 def _reduced(values: Sequence[float], operation: Any) -> list[float]:
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
     total = torch.tensor(values, dtype=torch.float64, device=device)
     torch.distributed.all_reduce(total, op=operation)
     return [float(v) for v in total.tolist()]
-
-
-def as_float(value: Tensor | float | None) -> float | None:
-    """A plain number from what DeepSpeed gives as a gradient norm."""
-    return None if value is None else float(value)

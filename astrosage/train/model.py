@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from astrosage.errors import TrainingError
-from astrosage.train import attention, layers
+from astrosage.spec.train import Lora
+from astrosage.train import adapters, attention, layers, sharded
 from astrosage.train.batches import FlatBatch
 from astrosage.train.loss import LossHead
 
@@ -50,24 +51,50 @@ class TrainingModel(nn.Module):
         return logits
 
 
-def load(folder: Path, *, bf16: bool, activation_checkpointing: bool) -> TrainingModel:
+def load(
+    folder: Path,
+    *,
+    bf16: bool,
+    activation_checkpointing: bool,
+    sharding: dict[str, Any] | None = None,
+    lora: Lora | None = None,
+    seed: int = 0,
+) -> TrainingModel:
     """Load a Hugging Face directory for training.
+
+    Args:
+        folder: With ``config.json`` and safetensors weights.
+        bf16: The type of the weights, else fp32.
+        activation_checkpointing: Compute activations again in the backward pass.
+        sharding: DeepSpeed's configuration where it shards parameters (ZeRO-3): then the model is
+            built and filled in parts, and no rank ever holds the whole of it.
+        lora: Adapters to add, all else frozen.
+        seed: Of the adapters' first values.
 
     Raises:
         TrainingError: If its weights do not fit its configuration.
+        SpecError: If adapter names match nothing.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     dtype = torch.bfloat16 if bf16 else torch.float32
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+        if sharding is None:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True
+            )
+        else:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            with sharded.building(sharding):
+                model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            sharded.fill(model, folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainingError(
             f"{folder} cannot be loaded as a causal language model: {error}",
             "check that its weights belong to its config.json",
         ) from error
+    if lora is not None:
+        adapters.inject(model, lora, seed)
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()

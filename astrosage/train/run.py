@@ -11,9 +11,11 @@ from typing import Any
 from astrosage.context import StageContext
 from astrosage.errors import AstroError, CapacityError, Interrupted, StorageError, TrainingError
 from astrosage.runs.storage import os_hint, os_reason
+from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import TrainSpec
 from astrosage.train.loop import train_worker
+from astrosage.train.tracking import check as tracking
 from astrosage.units import parse_bytes
 
 log = logging.getLogger("astrosage.train")
@@ -36,6 +38,8 @@ def run(context: StageContext) -> dict[str, Any]:
     from ray.train import TrainingFailedError
 
     job = context.job
+    where = f"{graph.path_of(job, context.stage)}.train"
+    tracking.check(_spec(context).tracking, f"{where}.tracking")
     # Ray Train's controller takes one report each time it looks; by default that is every 2 s.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     # Model downloads and conversions happen once, here, not in every worker at the same time.
@@ -94,19 +98,20 @@ def _trainer(context: StageContext, job: AstroJob) -> Any:
             "threads": max(1, int(each.cpu)),
         },
         scaling_config=ray.train.ScalingConfig(
-            num_workers=cluster.max_workers,
+            # Ray Train restarts the workers when their number changes; they go on from the last
+            # checkpoint, whatever their number was then.
+            num_workers=(cluster.min_workers, cluster.max_workers)
+            if cluster.min_workers < cluster.max_workers
+            else cluster.max_workers,
             use_gpu=each.gpu > 0,
             resources_per_worker=resources,
         ),
         torch_config=TorchConfig(backend="nccl" if each.gpu else "gloo"),
         run_config=ray.train.RunConfig(
-            # Name and path never change between attempts: this is how Ray Train finds its last
-            # checkpoint again after the cluster itself is gone.
+            # Ray Train keeps little here: checkpoints are our own, since its are tied to what one
+            # worker group reported, and ours are found by what is there.
             name="checkpoints",
             storage_path=context.directory.storage.uri,
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=_spec(context).checkpoint.keep
-            ),
             # Restarts are decided here, where permanent errors can be told from passing ones.
             failure_config=ray.train.FailureConfig(max_failures=0),
         ),
