@@ -95,7 +95,9 @@ def fill(splits: dict[str, Split], chosen: Iterable[Chosen], encoder: Encoder) -
                 continue
             target = splits[item.split]
             target.documents += 1
-            target.pieces += pieces * item.copies
+            # Validation is told source by source; training rows mix, which packs them best.
+            group = item.account.source.path if item.split == "validation" else ""
+            target.add(pieces * item.copies, group)
             item.account.kept += 1
             tokens = item.copies * sum(len(p.ids) for p in pieces)
             item.account.tokens[item.split] += tokens

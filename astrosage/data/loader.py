@@ -42,6 +42,10 @@ class PackedDataset:
         folder: The ``shards`` folder.
         split: ``train`` or ``validation``.
 
+    Attributes:
+        sources: ``(name, rows)`` of each source, in the order of the rows, where the rows are of
+            one source each; else one entry, the split's name with all rows.
+
     Raises:
         StorageError: If the folder is unfinished, a file is missing or has another size, or the
             arrays do not have the shape that the manifest states.
@@ -64,6 +68,7 @@ class PackedDataset:
         ]
         self._ends = list(accumulate(len(arrays[0]) for arrays in self._shards))
         self._check(stated["sequences"])
+        self.sources = self._sources(stated.get("sources"))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -100,20 +105,32 @@ class PackedDataset:
         shard = bisect_right(self._ends, index)
         return shard, index - (self._ends[shard - 1] if shard else 0)
 
+    def _sources(self, stated: list[dict[str, Any]] | None) -> list[tuple[str, range]]:
+        if not stated:
+            return [(self.split, range(len(self)))] if len(self) else []
+        sources = [(str(s["name"]), range(s["first"], s["first"] + s["count"])) for s in stated]
+        if [row for _, rows in sources for row in rows] != list(range(len(self))):
+            raise self._damaged(f"the sources of its {len(self)} {self.split} rows do not fit them")
+        return sources
+
     def _check(self, sequences: int) -> None:
         if len(self) != sequences:
-            raise StorageError(
-                f"{self.folder}: {len(self)} {self.split} sequences, the manifest says {sequences}",
-                f"delete {self.folder} and `astroctl resume`: the stage is run again",
+            raise self._damaged(
+                f"{len(self)} {self.split} sequences, the manifest says {sequences}"
             )
         for arrays in self._shards:
             shapes = {array.shape for array in arrays}
             if shapes != {(len(arrays[0]), self.sequence_length)}:
-                raise StorageError(
-                    f"{self.folder}: shards of shape {sorted(shapes)}, the manifest says sequence "
-                    f"length {self.sequence_length}",
-                    f"delete {self.folder} and `astroctl resume`: the stage is run again",
+                raise self._damaged(
+                    f"shards of shape {sorted(shapes)}, the manifest says sequence length "
+                    f"{self.sequence_length}"
                 )
+
+    def _damaged(self, found: str) -> StorageError:
+        return StorageError(
+            f"{self.folder}: {found}",
+            f"delete {self.folder} and `astroctl resume`: the stage is run again",
+        )
 
 
 class GlobalOrder:

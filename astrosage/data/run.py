@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from astrosage.context import StageContext
 from astrosage.data.account import Account
 from astrosage.data.corpus import fill, make_encoder
 from astrosage.data.decontaminate import Decontaminator
+from astrosage.data.naming import short_names
 from astrosage.data.questions import build_index
 from astrosage.data.selection import choose, sources_of
 from astrosage.data.shards import Split, SplitSummary, write_split
@@ -143,7 +145,7 @@ class _Preparation:
         full = {
             "model": self.spec.model or self.context.job.spec.model,
             "spec": self.spec.to_yaml_dict(),
-            "splits": {name: s.to_dict() for name, s in summaries.items()},
+            "splits": self._stated(summaries),
             **short,
             "questions": questions,
             "hits": [hit.to_dict() for hit in self.account.hits],
@@ -162,6 +164,15 @@ class _Preparation:
             report=short,
             sources=sources,
         )
+
+    def _stated(self, summaries: Mapping[str, SplitSummary]) -> dict[str, Any]:
+        """The splits as the manifest has them; of validation, which rows hold which source."""
+        stated = {name: summary.to_dict() for name, summary in summaries.items()}
+        held_out = summaries["validation"]
+        if held_out.rows:
+            names = short_names([rows.group for rows in held_out.rows])
+            stated["validation"]["sources"] = held_out.sources(names)
+        return stated
 
     def _padding(self, summary: SplitSummary) -> float:
         """Share of a split's positions that hold no token."""

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -60,11 +60,46 @@ class Piece:
 
 @dataclass
 class Split:
-    """A split's pieces, in memory until they are packed."""
+    """A split's pieces, in memory until they are packed.
+
+    Attributes:
+        name: ``train`` or ``validation``.
+        groups: Pieces by the group that they are packed in, in the order of the rows. A row has
+            pieces of one group only.
+        documents: How many documents they come from.
+    """
 
     name: str
-    pieces: list[Piece] = field(default_factory=list)
+    groups: dict[str, list[Piece]] = field(default_factory=dict)
     documents: int = 0
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The pieces of all groups."""
+        return [piece for group in self.groups.values() for piece in group]
+
+    def add(self, pieces: Sequence[Piece], group: str = "") -> None:
+        """Take up a document's pieces."""
+        self.groups.setdefault(group, []).extend(pieces)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows that hold one group.
+
+    Attributes:
+        group: Its key in :class:`Split`.
+        first: The first row.
+        count: How many rows.
+        tokens: Tokens in them, without padding.
+        learned_tokens: Tokens that are targets.
+    """
+
+    group: str
+    first: int
+    count: int
+    tokens: int
+    learned_tokens: int
 
 
 @dataclass(frozen=True)
@@ -76,8 +111,9 @@ class SplitSummary:
     learned_tokens: int
     documents: int
     shards: int
+    rows: tuple[Rows, ...] = ()
 
-    def to_dict(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, Any]:
         """As the manifest has it."""
         return {
             "sequences": self.sequences,
@@ -86,6 +122,24 @@ class SplitSummary:
             "documents": self.documents,
             "shards": self.shards,
         }
+
+    def sources(self, names: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Which rows hold which source, as the manifest has it.
+
+        Args:
+            names: A short name for each group, which is a source's path.
+        """
+        return [
+            {
+                "name": names[rows.group],
+                "path": rows.group,
+                "first": rows.first,
+                "count": rows.count,
+                "tokens": rows.tokens,
+                "learnedTokens": rows.learned_tokens,
+            }
+            for rows in self.rows
+        ]
 
 
 def shard_path(folder: Path, split: str, shard: int, array: str) -> Path:
@@ -100,7 +154,7 @@ def write_split(
     pad_id: int,
     rows_per_shard: int = ROWS_PER_SHARD,
 ) -> SplitSummary:
-    """Pack a split and write its shards; one shard's arrays are in memory at a time.
+    """Pack a split, group by group, and write its shards, of which one is in memory at a time.
 
     Args:
         folder: Where to; must exist.
@@ -109,25 +163,35 @@ def write_split(
         pad_id: Token id of padding.
         rows_per_shard: Most rows in a file.
     """
-    rows = best_fit_decreasing([len(p.ids) for p in split.pieces], row_length)
+    packed: list[list[Piece]] = []
+    groups = []
+    for name, pieces in split.groups.items():
+        rows = best_fit_decreasing([len(p.ids) for p in pieces], row_length)
+        groups.append(Rows(name, len(packed), len(rows), *_tokens(pieces)))
+        packed += [[pieces[i] for i in row] for row in rows]
     shards = 0
     with (folder / DOCUMENTS).open("a", encoding="utf-8") as documents:
-        for shards, chunk in enumerate(_chunks(rows, rows_per_shard), 1):
-            packed = [[split.pieces[i] for i in row] for row in chunk]
-            arrays = _arrays(packed, row_length, pad_id)
+        for shards, chunk in enumerate(_chunks(packed, rows_per_shard), 1):
+            arrays = _arrays(chunk, row_length, pad_id)
             for name, array in zip(ARRAYS, arrays, strict=True):
                 np.save(shard_path(folder, split.name, shards - 1, name), array)
-            _write_documents(documents, split.name, (shards - 1) * rows_per_shard, packed)
+            _write_documents(documents, split.name, (shards - 1) * rows_per_shard, chunk)
     return SplitSummary(
-        sequences=len(rows),
-        tokens=sum(len(p.ids) for p in split.pieces),
-        learned_tokens=sum(int(p.learned.sum()) for p in split.pieces),
+        sequences=len(packed),
+        tokens=sum(g.tokens for g in groups),
+        learned_tokens=sum(g.learned_tokens for g in groups),
         documents=split.documents,
         shards=shards,
+        rows=tuple(groups),
     )
 
 
-def _chunks(rows: list[list[int]], size: int) -> Iterator[list[list[int]]]:
+def _tokens(pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Tokens of pieces, and how many of them are targets."""
+    return sum(len(p.ids) for p in pieces), sum(int(p.learned.sum()) for p in pieces)
+
+
+def _chunks(rows: list[list[Piece]], size: int) -> Iterator[list[list[Piece]]]:
     for i in range(0, len(rows), size):
         yield rows[i : i + size]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from astrosage.report.text import Html, join, tag
 
@@ -27,12 +27,14 @@ class Line:
         style: CSS class that gives the colour.
         points: ``(x, y)``, x ascending.
         marks: Draw a dot at each point too.
+        filled: Fill what is below, down to zero.
     """
 
     label: str
     style: str
     points: list[Point]
     marks: bool = False
+    filled: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Group:
 def line_chart(
     name: str, title: str, description: str, lines: Sequence[Line], x_label: str
 ) -> Html:
-    """Lines over a shared horizontal axis; empty where there is nothing to draw.
+    """Lines over a shared horizontal axis, the first one behind; empty if there is nothing to draw.
 
     Args:
         name: Unique in the page; the ids of title and description are made from it.
@@ -74,13 +76,13 @@ def line_chart(
         lines: The series.
         x_label: What is along the horizontal axis.
     """
-    drawn = [Line(x.label, x.style, thin(finite(x.points)), x.marks) for x in lines]
+    drawn = [replace(line, points=thin(finite(line.points))) for line in lines]
     drawn = [line for line in drawn if line.points]
     if not drawn:
         return Html("")
     height = 220
     xs = [x for line in drawn for x, _ in line.points]
-    ys = [y for line in drawn for _, y in line.points]
+    ys = [y for line in drawn for _, y in line.points] + [0.0] * any(x.filled for x in drawn)
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1)
     y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
@@ -101,10 +103,29 @@ def line_chart(
     for line in drawn:
         at = [(to_x(x), to_y(y)) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+        if line.filled:
+            ends = f"{at[0][0]:.1f},{to_y(0):.1f} {path} {at[-1][0]:.1f},{to_y(0):.1f}"
+            parts.append(tag("polygon", points=ends, class_=f"area {line.style}"))
         parts.append(tag("polyline", points=path, class_=f"line {line.style}"))
         if line.marks or len(at) == 1:
             parts += [_dot(x, y, line.style) for x, y in at]
     return _figure(name, title, description, parts, height, [(x.label, x.style) for x in drawn])
+
+
+def stacked(series: Sequence[tuple[str, str, list[Point]]]) -> list[Line]:
+    """Lines whose filled bands between them are the series, the first one at the bottom.
+
+    Args:
+        series: Label, style and points of each; all have points at the same x.
+    """
+    lines: list[Line] = []
+    below: list[float] = []
+    for label, style, points in series:
+        below = below or [0.0] * len(points)
+        below = [y + under for (_, y), under in zip(points, below, strict=True)]
+        tops = [(x, top) for (x, _), top in zip(points, below, strict=True)]
+        lines.append(Line(label, style, tops, filled=True))
+    return lines[::-1]
 
 
 def interval_chart(

@@ -302,6 +302,40 @@ def test_a_fraction_is_held_out_and_stays_when_data_is_added(make: Make, tmp_pat
     assert 8 <= len(held[0]) <= 35
 
 
+def test_validation_rows_are_of_one_source_each(make: Make, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first, second = (
+        numbered(tmp_path / "a" / "x.jsonl", 60),
+        numbered(tmp_path / "b" / "x.jsonl", 60, 60),
+    )
+    held = write_jsonl(tmp_path / "v.jsonl", *({"id": f"v{i}", "text": TEXT[i]} for i in range(4)))
+    context = make(
+        sources=[{"path": first}, {"path": second, "weight": 2}],
+        validation={"sources": [{"path": held}], "fraction": 0.2},
+    )
+    run(context)
+    found = manifest.verify(shards(context))
+    stated = found["splits"]["validation"]["sources"]
+    assert [(s["name"], s["path"]) for s in stated] == [
+        ("v.jsonl", held),
+        ("a/x.jsonl", first),
+        ("b/x.jsonl", second),
+    ]
+    assert "sources" not in found["splits"]["train"]
+    data = PackedDataset(shards(context), "validation")
+    assert data.sources == [(s["name"], range(s["first"], s["first"] + s["count"])) for s in stated]
+    lines = map(json.loads, (shards(context) / "documents.jsonl").read_text().splitlines())
+    held_out = {x["row"]: x["documents"] for x in lines if x["split"] == "validation"}
+    for source, (_, rows) in zip(stated, data.sources, strict=True):
+        documents = [d for row in rows for d in held_out[row]]
+        assert {d["source"] for d in documents} == {source["path"]}
+        assert sum(d["tokens"] for d in documents) == source["tokens"]
+        assert int(data.rows(rows).mask.sum()) == source["learnedTokens"]
+    shares = {s["path"]: s["validationTokens"] for s in found["report"]["shares"]}
+    assert shares == {s["path"]: s["tokens"] for s in stated}
+
+
 def test_nothing_left_to_train_on(make: Make, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", {"text": "\n"}, {"text": ""})
     context = make(sources=[{"path": path}])

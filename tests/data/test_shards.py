@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def make_split(lengths: list[int], name: str = "train") -> Split:
         token += length
         learned = np.array([0] + [1] * (length - 1), dtype=np.uint8)
         pieces.append(Piece(Document(f"d{n}", "a.md", n + 1), 0, ids, learned))
-    return Split(name, pieces, len(lengths))
+    return Split(name, {"": pieces} if pieces else {}, len(lengths))
 
 
 def write(folder: Path, *splits: Split, rows_per_shard: int = 3) -> None:
@@ -132,6 +133,52 @@ def test_a_manifest_that_says_otherwise_is_refused(tmp_path: Path) -> None:
     manifest.write(tmp_path, "k", splits={"train": summary | {"sequences": 3}}, sequenceLength=T)
     with pytest.raises(StorageError, match="2 train sequences, the manifest says 3"):
         PackedDataset(tmp_path, "train")
+
+
+def test_a_row_holds_one_group_and_the_manifest_says_which(tmp_path: Path) -> None:
+    groups = {"/a/x.md": [5, 5, 5], "/b/x.md": [2], "/c/*.md": [16, 9, 9, 3]}
+    split = Split("validation")
+    for path, lengths in groups.items():
+        split.add(
+            [replace(p, document=Document("d", path, 1)) for p in make_split(lengths).pieces], path
+        )
+    summary = write_split(tmp_path, split, T, 7, rows_per_shard=2)
+    names = {"/a/x.md": "a/x.md", "/b/x.md": "b/x.md", "/c/*.md": "c/*.md"}
+    stated = {**summary.to_dict(), "sources": summary.sources(names)}
+    manifest.write(tmp_path, "k", splits={"validation": stated}, sequenceLength=T)
+    data = PackedDataset(tmp_path, "validation")
+    assert data.sources == [
+        ("a/x.md", range(0, 1)),
+        ("b/x.md", range(1, 2)),
+        ("c/*.md", range(2, 5)),
+    ]
+    lines = [json.loads(x) for x in (tmp_path / "documents.jsonl").read_text().splitlines()]
+    for name, rows in data.sources:
+        held = {d["source"] for row in rows for d in lines[row]["documents"]}
+        assert [names[path] for path in held] == [name]
+    assert [s["tokens"] for s in stated["sources"]] == [15, 2, 37]
+    assert [s["learnedTokens"] for s in stated["sources"]] == [12, 1, 33]
+    segments = data.rows(range(len(data))).segments
+    for source, (_, rows) in zip(stated["sources"], data.sources, strict=True):
+        assert int((segments[list(rows)] > 0).sum()) == source["tokens"]
+
+
+def test_shards_without_sources_are_one(tmp_path: Path) -> None:
+    write(tmp_path, make_split([16] * 4), make_split([16, 16], "validation"), Split("test"))
+    assert PackedDataset(tmp_path, "validation").sources == [("validation", range(2))]
+    assert PackedDataset(tmp_path, "train").sources == [("train", range(4))]
+    assert PackedDataset(tmp_path, "test").sources == []
+
+
+@pytest.mark.parametrize("counts", [[1], [1, 2], [2, 1]])
+def test_sources_that_do_not_fit_the_rows_are_refused(tmp_path: Path, counts: list[int]) -> None:
+    summary = write_split(tmp_path, make_split([16, 16], "validation"), T, 7).to_dict()
+    sources = [{"name": str(i), "first": i, "count": n} for i, n in enumerate(counts)]
+    manifest.write(
+        tmp_path, "k", splits={"validation": summary | {"sources": sources}}, sequenceLength=T
+    )
+    with pytest.raises(StorageError, match="the sources of its 2 validation rows do not fit"):
+        PackedDataset(tmp_path, "validation")
 
 
 orders = st.builds(GlobalOrder, st.integers(1, 50), st.integers(-3, 10))

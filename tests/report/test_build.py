@@ -88,6 +88,37 @@ def test_a_run_under_way_shows_its_curves(run: RunDirectory) -> None:
     assert "5 of 10" in html
 
 
+def test_training_is_told_by_source_and_by_phase_of_the_step(run: RunDirectory) -> None:
+    writer = MetricsWriter(run.stage("cpt").storage)
+    for step in (1, 2):
+        seconds = {"data": 0.5, "forward": 1.0, "backward": 2.0, "optimizer": 0.5}
+        writer.log(step, 2, "steps", loss=3.0, gradientNorm=0.5, seconds=seconds)
+        losses = (
+            {"papers/*.md": 2.0, "b<i>": 3.0} if step == 1 else {"papers/*.md": 1.0, "b<i>": 2.0}
+        )
+        writer.log(
+            step, 2, "steps", validationLoss=sum(losses.values()) / 2, validationLosses=losses
+        )
+    html = build_report(run)
+    check(html)
+    assert "Validation loss by source, cpt" in html
+    assert "papers/*.md" in html
+    assert "b&lt;i&gt;" in html
+    assert "7.389" in html  # e ** 2
+    assert "2.718" in html  # e ** 1
+    assert "backward 50" in html
+    assert "Gradient norm, cpt" in html
+
+
+def test_one_source_needs_no_chart_of_its_own(run: RunDirectory) -> None:
+    writer = MetricsWriter(run.stage("cpt").storage)
+    writer.log(1, 2, "steps", validationLoss=500.0, validationLosses={"a": 500.0})
+    html = build_report(run)
+    check(html)
+    assert "by source" not in html
+    assert "over a million" in html
+
+
 def test_a_failed_run_tells_its_error_and_escapes_it(run: RunDirectory) -> None:
     error = {"type": "DataError", "message": "<script>alert(1)</script>", "hint": "a & b"}
     run.write_progress({"phase": "failed", "stages": [], "stage": None, "error": error})

@@ -16,6 +16,7 @@ from astrosage.report.charts import (
     Line,
     interval_chart,
     line_chart,
+    stacked,
     thin,
     tick_label,
     ticks,
@@ -108,3 +109,20 @@ def test_charts_speak_to_screen_readers() -> None:
     assert 'role="img" aria-labelledby="loss-title loss-desc"' in figure
     assert '<title id="loss-title">A &lt;b&gt;</title>' in figure
     assert '<desc id="loss-desc">D</desc>' in figure
+
+
+@given(st.lists(st.lists(st.floats(0, 1e3), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_bands_stand_on_each_other(series: list[list[float]]) -> None:
+    lines = stacked([(str(i), "s1", list(enumerate(ys))) for i, ys in enumerate(series)])
+    tops = [[y for _, y in line.points] for line in reversed(lines)]
+    for under, over, ys in zip([[0.0] * 3, *tops], tops, series, strict=False):
+        assert [b - a for a, b in zip(under, over, strict=True)] == pytest.approx(ys, abs=1e-6)
+    assert [line.label for line in lines] == [str(i) for i in reversed(range(len(series)))]
+
+
+def test_a_filled_line_reaches_down_to_zero() -> None:
+    svg = line_chart("a", "A", "a", [Line("up", "s1", [(0, 5.0), (1, 6.0)], filled=True)], "x")
+    polygon = ET.fromstring(svg).find(".//polygon")
+    assert polygon is not None
+    heights = [float(p.split(",")[1]) for p in polygon.attrib["points"].split()]
+    assert heights[0] == heights[-1] == 220 - 40

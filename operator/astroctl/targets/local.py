@@ -11,6 +11,7 @@ from astroctl.targets.base import Submission
 from astroctl.targets.jobs_api import JobsApi
 from astroctl.targets.jobs_target import JobsTarget
 from astrosage.spec.job import AstroJob
+from astrosage.train.tracking.check import passed_on
 
 
 class LocalTarget(JobsTarget):
@@ -49,7 +50,7 @@ class LocalTarget(JobsTarget):
         return found.api() if found and not found.is_young else head.wait().api()
 
     def check(self, job: AstroJob) -> None:
-        """Note the variables that the job's endpoints take their keys from.
+        """Note the variables that the job's endpoints and trackers are reached with.
 
         Only here are they handed on from this shell: the cluster is the user's own, on loopback,
         and its API needs the token. On other clusters they must be set there.
@@ -59,6 +60,8 @@ class LocalTarget(JobsTarget):
             name = endpoint.api_key_env if endpoint else None
             if name and name in os.environ:
                 self._passed[name] = os.environ[name]
+            if stage.train:
+                self._passed.update(passed_on(stage.train.tracking, os.environ))
 
     def runtime_env(self, submission: Submission) -> dict[str, Any]:
         """Variables that differ from those of the head, which all its jobs inherit."""

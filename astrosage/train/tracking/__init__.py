@@ -1,0 +1,1 @@
+"""Where a training's metrics go besides metrics.jsonl: one module for each place."""
