@@ -67,6 +67,7 @@ docs: setup  ## Reference pages, resource definitions and the chart's schema fro
 	$(BIN)/python -m astroctl.render.crd --write
 	$(BIN)/python -m astroctl.render.chart --write
 	$(BIN)/python -m astroctl.controller.why.page --write
+	$(BIN)/python -m astrosage.plan.scaling --write
 
 lock:  ## New requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-header --no-annotate \

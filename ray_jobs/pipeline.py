@@ -20,12 +20,20 @@ from typing import Any, NoReturn
 
 from astrosage import lineage
 from astrosage.context import StageContext
-from astrosage.errors import AstroError, Interrupted, NotFoundError, StorageError, to_dict
+from astrosage.errors import (
+    AstroError,
+    ConflictError,
+    Interrupted,
+    NotFoundError,
+    StorageError,
+    to_dict,
+)
 from astrosage.report.build import build_report
-from astrosage.runs import manifest
+from astrosage.runs import fork, manifest
 from astrosage.runs.directory import RunDirectory
 from astrosage.runs.logs import logging_to
 from astrosage.spec import graph
+from astrosage.spec.changes import differences, listed
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import Stage
 from ray_jobs.adopt import adopt
@@ -143,8 +151,10 @@ class Pipeline:
             log.info("stage %s is finished already", stage.name)
             self._monitor.end(stage, "skipped")
             return
-        directory = self._run.stage(stage.name)
         self._forget_other(stage, key)
+        if self._take_over(stage, key):
+            return
+        directory = self._run.stage(stage.name)
         directory.storage.write_json(
             "spec.json", {"key": key, "kind": stage.kind, "spec": stage.body.to_yaml_dict()}
         )
@@ -155,6 +165,22 @@ class Pipeline:
         self._record(stage, key, inputs, began, facts)
         log.info("stage %s is finished after %.1f s", stage.name, time.time() - began)
 
+    def _take_over(self, stage: Stage, key: str) -> bool:
+        """Take the stage from the run that this one is a fork of, if it is the same there."""
+        source = fork.source_of(self._run, self._job)
+        if source is None:
+            return False
+        entry = fork.take_over(source, self._run, stage, key)
+        if entry is None:
+            log.info("stage %s is not finished in %s with this key", stage.name, source.uri)
+            return False
+        lineage.record(self._run, entry)
+        self._monitor.end(stage, "skipped")
+        log.info("stage %s is taken over from %s", stage.name, source.uri)
+        if stage.kind == "bench":
+            self._report(stage)
+        return True
+
     def _require_inputs(self, stage: Stage) -> None:
         for name in graph.dependencies(self._job, stage):
             if self._run.finished(self._job.stage(name)) is None:
@@ -164,12 +190,21 @@ class Pipeline:
                 )
 
     def _forget_other(self, stage: Stage, key: str) -> None:
-        """Drop what an attempt with other inputs left: its checkpoints must not be resumed."""
+        """Drop what an attempt with other inputs left; a training's checkpoints are not dropped.
+
+        Raises:
+            ConflictError: If there are checkpoints of another training.
+        """
         storage = self._run.stage(stage.name).storage
-        if not storage.exists("spec.json") or storage.read_json("spec.json").get("key") == key:
+        if not storage.exists("spec.json"):
             return
+        before = storage.read_json("spec.json")
+        if before.get("key") == key:
+            return
+        if any(name.startswith("step-") for name in storage.names("checkpoints")):
+            raise _other_training(stage, before, storage.path("checkpoints"))
         log.info("spec or inputs of stage %s changed: it starts over", stage.name)
-        for name in ("checkpoints", "metrics.jsonl", "shards", "model", "bench"):
+        for name in ("checkpoints", "metrics.jsonl", "tensorboard", "shards", "model", "bench"):
             storage.remove(name)
 
     def _record(
@@ -199,8 +234,24 @@ class Pipeline:
         self._monitor.end(stage, "finished", peakMemoryBytes=facts.get("peakMemoryBytes"))
         if stage.kind == "bench":
             # Once more, now that the stage's own time and inputs are known.
-            report = build_report(self._run)
-            self._run.stage(stage.name).storage.write_bytes("bench/report.html", report.encode())
+            self._report(stage)
+
+    def _report(self, stage: Stage) -> None:
+        report = build_report(self._run)
+        self._run.stage(stage.name).storage.write_bytes("bench/report.html", report.encode())
+
+
+def _other_training(stage: Stage, before: dict[str, Any], checkpoints: str) -> ConflictError:
+    """What to say where a stage's checkpoints are of a training with another spec or inputs."""
+    field = f"spec.stages[{stage.name}].{stage.kind}"
+    found = differences(before.get("spec"), stage.body.to_yaml_dict(), field)
+    changed = [change for change in found if not change.is_around]
+    what = f"another spec:{listed(changed)}" if changed else "other inputs (data or model)"
+    return ConflictError(
+        f"stage {stage.name} has checkpoints of a training with {what}",
+        "set it back and resume; or `astroctl submit --fork NEW`, which makes a new run that takes "
+        f"over the stages that are the same; or delete {checkpoints} to train from the start",
+    )
 
 
 def _connect() -> None:

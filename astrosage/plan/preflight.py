@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from astrosage.errors import CapacityError, NotFoundError, SpecError, StorageError
 from astrosage.models import resolve
+from astrosage.plan import training
 from astrosage.plan.machine import Machine
 from astrosage.runs.storage import Storage
 from astrosage.spec import graph
@@ -25,6 +26,7 @@ from astrosage.spec.stages import (
     Stage,
     TrainSpec,
 )
+from astrosage.train.tracking import check as tracking
 from astrosage.units import parse_bytes
 
 
@@ -53,11 +55,16 @@ def check(
         AstroError: The first thing that is wrong, naming its field and what to do.
     """
     for stage in stages:
-        _check_batches(job, stage)
+        check_batches(job, stage)
         _check_objective(job, stage)
+        training.check(job, stage, _config_of(job, stage), machine)
     if machine is not None:
         for field, cluster in _clusters(job, stages):
             _check_resources(field, cluster, machine)
+        for stage in stages:
+            if stage.train is not None:
+                field = f"{graph.path_of(job, stage)}.train.tracking"
+                tracking.check(stage.train.tracking, field)
     for field, reference in graph.external_models(job, stages):
         resolve.check(reference, field)
     for stage in stages:
@@ -89,21 +96,27 @@ def check_storage(uri: str) -> None:
                 path.rmdir()
 
 
-def _check_batches(job: AstroJob, stage: Stage) -> None:
+def check_batches(job: AstroJob, stage: Stage) -> None:
+    """Refuse a global batch that the workers cannot share out.
+
+    Raises:
+        SpecError: Naming the nearest that they can.
+    """
     train = stage.train
     if train is None:
         return
     workers = job.cluster_of(stage).workers
-    for count in {workers.min, workers.max} if isinstance(workers, Elastic) else {workers}:
-        micro = train.micro_batch_size or 1
-        divisor, size = count * micro, train.global_batch_size
-        if size % divisor:
-            what = f"{count} workers" + (f" x microBatchSize {micro}" if micro > 1 else "")
-            raise SpecError(
-                f"{graph.path_of(job, stage)}.train.globalBatchSize: {size} is not divisible by "
-                f"{what}" + (f" = {divisor}" if micro > 1 else ""),
-                f"nearest valid values: {_nearest_multiples(size, divisor)}",
-            )
+    if isinstance(workers, Elastic):
+        return  # no size divides by every number of workers; then some compute a batch less
+    micro, size = train.micro_batch_size or 1, train.global_batch_size
+    divisor = workers * micro
+    if size % divisor:
+        what = f"{workers} workers" + (f" x microBatchSize {micro}" if micro > 1 else "")
+        raise SpecError(
+            f"{graph.path_of(job, stage)}.train.globalBatchSize: {size} is not divisible by "
+            f"{what}" + (f" = {divisor}" if micro > 1 else ""),
+            f"nearest valid values: {_nearest_multiples(size, divisor)}",
+        )
 
 
 def _nearest_multiples(value: int, divisor: int) -> str:
@@ -167,6 +180,11 @@ def base_of(job: AstroJob, reference: str | None) -> str:
         else:
             value = getattr(body, "model", None) or job.spec.model
     return value
+
+
+def _config_of(job: AstroJob, stage: Stage) -> dict[str, Any] | None:
+    """The configuration of the model that a stage trains, if it can be read from here."""
+    return resolve.read_config(base_of(job, stage.train.model)) if stage.train else None
 
 
 def _check_length(job: AstroJob, stage: Stage) -> None:

@@ -33,8 +33,8 @@ class Retry(SpecModel):
     """What happens when a worker dies."""
 
     max_failures: Annotated[int, Field(ge=0)] = 3
-    """Restarts from the last checkpoint before the run fails, inside a Ray cluster and, on
-    Kubernetes, with a new one."""
+    """Restarts before the run fails: of a training's workers, without a new checkpoint in between;
+    on Kubernetes also of the whole Ray cluster."""
     backoff_seconds: PositiveInt = 30
     """Wait before a new Ray cluster is tried (Kubernetes); doubled each time, at most 30
     minutes."""

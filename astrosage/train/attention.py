@@ -4,19 +4,22 @@ Training batches are documents laid end to end without padding, ``[1, N]`` token
 of each document beside them. Attention is causal and computed document by document, so that the
 logits of a document in a pack equal those of the document alone.
 
-On CUDA, ``torch.nn.attention.varlen`` (FlashAttention) does this in one kernel. On a CPU the
-function below does: PyTorch's own CPU kernel computes the products of half-precision inputs
-element by element at about half the speed of the matrix-product library used here.
+On CUDA, ``torch.nn.attention.varlen`` (FlashAttention) does this in one kernel, and what it does
+not take (fp32) is computed document by document. On a CPU the function below does it all: PyTorch's
+own CPU kernel computes the products of half-precision inputs element by element at about half the
+speed of the matrix-product library used here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "astrosage_document"
 # Rows of queries computed at once: large enough for fast products, small enough that a block of
@@ -134,9 +137,12 @@ def document_attention(
 def _on_cuda(
     query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float
 ) -> Tensor:
+    capability = torch.cuda.get_device_capability(query.device)
+    if not flash_can(query.dtype, query.shape[-1], capability):
+        return _by_document(query, key, value, lengths, scale)
     from torch.nn.attention.varlen import varlen_attn
 
-    ends = torch.tensor([0, *lengths], device=query.device).cumsum(0, dtype=torch.int32)
+    ends = _ends(tuple(lengths), query.device)
     longest = max(lengths)
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [N, heads, D]
     output = varlen_attn(
@@ -144,6 +150,39 @@ def _on_cuda(
     )
     assert isinstance(output, Tensor)  # a pair only where auxiliary results are asked for
     return output.unsqueeze(0)
+
+
+def flash_can(dtype: torch.dtype, dim: int, capability: tuple[int, int]) -> bool:
+    """Whether FlashAttention takes it: half precision, heads of up to 256 in steps of 8, on a GPU
+    of the Ampere generation or later.
+    """
+    half = dtype in (torch.bfloat16, torch.float16)
+    return half and dim % 8 == 0 and dim <= 256 and capability >= (8, 0)
+
+
+@lru_cache(maxsize=8)
+def _ends(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """``[documents + 1]`` where each begins and the last ends; once for all layers, since a copy
+    to the GPU is waited for.
+    """
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+
+
+def _by_document(
+    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float
+) -> Tensor:
+    """Documents one by one, for what FlashAttention does not take (fp32): ``[1, N, H, D]``.
+
+    Key and value heads are repeated, since PyTorch's memory-efficient kernel wants as many as of
+    the query; its other kernels would hold all scores.
+    """
+    repeats = query.shape[1] // key.shape[1]
+    parts = (query, key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1))
+    documents = zip(*(torch.split(x, list(lengths), dim=2) for x in parts), strict=True)
+    outputs = [
+        scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale) for q, k, v in documents
+    ]
+    return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
 def install(model: Any) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from astrosage.context import StageContext
 from astrosage.models.writing import ShardWriter, copy_companions
 from astrosage.runs import manifest
+from astrosage.train import adapters
 from astrosage.train.engine import gathered
 
 
@@ -45,14 +46,14 @@ def export(
 
 
 def write_weights(model: nn.Module, folder: Path | None, zero_stage: int) -> None:
-    """Gather and write all parameters, tied ones once.
+    """Gather and write all weights, tied ones once, adapters merged into those they belong to.
 
     Ranks without a folder only take part in the gathering.
     """
     writer = ShardWriter(folder) if folder is not None else None
-    for name, parameter in model.named_parameters():
-        with gathered([parameter], zero_stage):
+    for weight in adapters.merged(model):
+        with gathered(weight.parts, zero_stage):
             if writer is not None:
-                writer.add(name, parameter)
+                writer.add(weight.name, weight.value())
     if writer is not None:
         writer.finish()

@@ -25,12 +25,12 @@ from astrosage.train import (
     export,
     model,
     offload,
+    schedule,
     sharded,
     throughput,
 )
 from astrosage.train.feed import Feed, GlobalBatch
 from astrosage.train.notices import POLL_PREEMPTION, STOP, Notices
-from astrosage.train.schedule import learning_rate
 from astrosage.train.stopping import EarlyStop
 from astrosage.train.timing import Stopwatch
 from astrosage.train.trackers import Trackers
@@ -106,6 +106,7 @@ class Trainer:
         shards = context.shards_path(body.data)
         self.data = PackedDataset(shards, "train")
         self.total = total_steps(body, len(self.data))
+        schedule.check(body, self.total, self.where)
         self.micro = deepspeed_config.micro_batch_size(body, workers, self.data.sequence_length)
         self.feed = Feed(self.data, body.seed, body.global_batch_size, self.micro, rank, workers)
         self.validation = Validation(
@@ -254,7 +255,7 @@ class Trainer:
         # The engine averages over ranks and accumulation steps; the loss wanted is the mean over
         # all learnt tokens of the global batch, so that it is the same for every world size.
         scale = self.workers * len(batch.parts) / max(1, batch.learnt)
-        rate = learning_rate(self.spec, self.state.step, self.total)
+        rate = schedule.learning_rate(self.spec, self.state.step, self.total)
         engine.set_learning_rate(self.engine, rate)
         summed, flops = torch.zeros((), device=self.device), 0.0
         norm: float | None = None

@@ -14,6 +14,8 @@ from astrosage.runs.storage import os_hint, os_reason
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import TrainSpec
+from astrosage.train import deepspeed_config
+from astrosage.train.checkpoint import Checkpoints
 from astrosage.train.loop import train_worker
 from astrosage.train.tracking import check as tracking
 from astrosage.units import parse_bytes
@@ -25,8 +27,9 @@ _PERMANENT_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno
 def run(context: StageContext) -> dict[str, Any]:
     """Train, from the last checkpoint if there is one, and export the model.
 
-    A worker that dies is restarted with its group up to ``retry.maxFailures`` times; an error that
-    will not pass by itself (NaN loss, a full disk) ends the stage at once.
+    A worker that dies is restarted with its group, up to ``retry.maxFailures`` times without a new
+    checkpoint in between; an error that will not pass by itself (NaN loss, a full disk) ends the
+    stage at once.
 
     Returns:
         Facts for the lineage.
@@ -40,11 +43,13 @@ def run(context: StageContext) -> dict[str, Any]:
     job = context.job
     where = f"{graph.path_of(job, context.stage)}.train"
     tracking.check(_spec(context).tracking, f"{where}.tracking")
+    deepspeed_config.check_hierarchy(_spec(context), context.cluster.max_workers, where)
     # Ray Train's controller takes one report each time it looks; by default that is every 2 s.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     # Model downloads and conversions happen once, here, not in every worker at the same time.
     context.model_path(_spec(context).model)
-    failures = 0
+    store = Checkpoints(context.directory.storage.child("checkpoints"), _spec(context).checkpoint)
+    failures, reached = 0, store.newest()
     while True:
         try:
             result = _trainer(context, job).fit()
@@ -57,12 +62,14 @@ def run(context: StageContext) -> dict[str, Any]:
                 )
             return facts
         except TrainingFailedError as error:
-            failures += 1
             _raise_if_permanent(error)
+            newest = store.newest()
+            # A long training meets many failures; one that gets on between them is not stuck.
+            failures, reached = (1 if newest != reached else failures + 1), newest
             if failures > job.spec.retry.max_failures:
                 raise TrainingError(
-                    f"stage {context.stage_name}: workers failed {failures} times, the last time: "
-                    f"{_last_words(error)}",
+                    f"stage {context.stage_name}: workers failed {failures} times since "
+                    f"{reached or 'the start'}, the last time: {_last_words(error)}",
                     "the traceback is in the stage's log (`astroctl logs`); `astroctl resume` goes "
                     "on from the last checkpoint",
                 ) from error

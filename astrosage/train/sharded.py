@@ -93,7 +93,12 @@ def _places(folder: Path) -> dict[str, str]:
 
 def _set(parameter: Any, stored: Any) -> None:
     """Read this rank's part of a weight: whole rows around it, cut to fit."""
+    from deepspeed.runtime.zero.partition_parameters import PartitionedParamStatus
+
     part: Tensor = parameter.ds_tensor
+    on_disk = parameter.ds_tensor.status == PartitionedParamStatus.NOT_AVAILABLE
+    if on_disk:  # offloaded to NVMe
+        parameter.nvme_swapper.swap_in([parameter], async_op=False)
     length = part.numel()
     rank = torch.distributed.get_rank(group=parameter.ds_process_group)
     start = min(rank * length, parameter.ds_numel)
@@ -106,3 +111,5 @@ def _set(parameter: Any, stored: Any) -> None:
     # With hierarchical partitioning a second copy was made of what was not set yet; the next
     # gathering makes it anew.
     parameter.ds_secondary_tensor = None
+    if on_disk:
+        parameter.nvme_swapper.swap_out_and_release([parameter])

@@ -17,20 +17,7 @@ from typing import Any
 
 import torch
 
-# Dense bf16 peaks in TFLOP/s, from the vendors' data sheets (the sparse figures are twice these).
-GPU_PEAK_TFLOPS = {
-    "A100": 312.0,
-    "H100 NVL": 835.0,
-    "H100 PCIe": 756.0,
-    "H100": 989.4,
-    "H200": 989.4,
-    "B200": 2250.0,
-    "L40S": 362.0,
-    "L4": 121.0,
-    "A10G": 70.0,
-    "MI250X": 383.0,
-    "MI300X": 1307.4,
-}
+from astrosage.plan.accelerators import GPU_PEAK_TFLOPS
 
 
 @dataclass(frozen=True)

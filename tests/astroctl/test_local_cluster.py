@@ -171,8 +171,11 @@ def test_a_driver_that_dies_is_seen_as_interrupted_and_can_be_resumed(
     watched = astroctl("status", "dies", "--watch")
     assert watched.exit_code == 130
     assert "interrupted" in watched.stderr
-    second, _ = launch.go_on(record, Shell("print('again')"))
+    # What it makes stays; how often it is tried again may change.
+    changed = load(tmp_path / "dies.yaml", ["spec.retry.maxFailures=7"])
+    second, _ = launch.go_on(record, Shell("print('again')"), changed)
     assert (second.attempt, second.submission_id) == (2, "default-dies-2")
+    assert RunDirectory(record.uri).job().spec.retry.max_failures == 7
     until(lambda: "again" in astroctl("logs", "dies").stdout)
 
 
@@ -222,6 +225,31 @@ def test_a_wrong_token_is_told_of(running: head.Head, run_file: Path, astroctl: 
     assert result.exit_code == 5
     assert "RAY_AUTH_TOKEN" in result.stderr
     assert not (run_file.parent / "runs/default/small").exists()
+
+
+def test_a_fork_takes_over_what_is_finished(
+    running: head.Head, tmp_path: Path, tiny_model: Path, texts: Path, astroctl: Astroctl
+) -> None:
+    data = job_data(tiny_model, texts, "first")
+    file = write_run(tmp_path / "job.yaml", data)
+    assert astroctl("submit", "prepare", "-f", file, "--follow").exit_code == 0
+    data["spec"]["stages"][1]["train"]["learningRate"] = 0.5
+    write_run(file, data)
+    refused = astroctl("submit", "prepare", "-f", file)
+    assert refused.exit_code == 4
+    assert "spec.stages[cpt].train.learningRate: 2e-05 -> 0.5" in refused.stderr
+    forked = astroctl("submit", "prepare", "-f", file, "--fork", "second", "--follow")
+    assert forked.exit_code == 0, forked.stderr
+    assert "fork of default/first: takes over corpus" in forked.stderr
+    first, second = (tmp_path / "runs/default" / n for n in ("first", "second"))
+    tokens = "stages/corpus/shards/manifest.json"
+    assert (second / tokens).samefile(first / tokens)
+    (entry,) = json.loads((second / "lineage.json").read_text())["artefacts"]
+    assert entry["takenFrom"]["run"] == "default/first"
+    state = json.loads(astroctl("status", "second", "-o", "json").stdout)
+    assert [s["phase"] for s in state["progress"]["stages"]] == ["skipped"]
+    log = (second / "stages/corpus/logs/driver.log").read_text()
+    assert "is taken over from" in log
 
 
 def test_a_submission_that_the_cluster_refuses_leaves_no_run(

@@ -124,7 +124,7 @@ def test_every_suggested_batch_size_is_valid(size: int, workers: int, micro: int
     )
     divisor = workers * (micro or 1)
     try:
-        preflight._check_batches(job, job.stage("t"))
+        preflight.check_batches(job, job.stage("t"))
     except SpecError as error:
         assert size % divisor
         values = [int(w) for w in error.hint.split(": ")[1].split(" or ")]
@@ -187,6 +187,17 @@ def test_only_the_stages_that_run_are_checked(tmp_path: Path, tiny_model: Path) 
     job = make(tmp_path, tiny_model, score={"baseline": "./missing"})
     refused(job, NotFoundError, "spec.stages[4].bench.baseline")
     assert preflight.check(job, [job.stage("corpus")], machine=MACHINE) == []
+
+
+def test_trackers_must_be_usable_where_training_runs(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make(tmp_path, tiny_model, sft={"tracking": ["mlflow"]})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    refused(job, SpecError, "spec.stages[3].train.tracking: `mlflow`")
+    check(job, machine=None)  # the cluster has an environment of its own
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    check(job)
 
 
 def test_question_files_are_read_before_data_are_prepared(tmp_path: Path, tiny_model: Path) -> None:

@@ -1,9 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
+from astrosage.train import attention
 from astrosage.train.attention import document_attention
 
 MODULE = torch.nn.Identity()
@@ -23,13 +26,26 @@ def reference(parts: list[torch.Tensor], lengths: list[int]) -> torch.Tensor:
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=5))
-@settings(max_examples=20, deadline=None)
-def test_equals_attention_of_each_document_alone(lengths: list[int]) -> None:
-    parts = inputs(sum(lengths))
-    expected = reference(parts, lengths)
+def by_blocks(parts: list[torch.Tensor], lengths: list[int]) -> torch.Tensor:
     found, weights = document_attention(MODULE, *parts, None, document_lengths=lengths)
     assert weights is None
+    return found
+
+
+def one_by_one(parts: list[torch.Tensor], lengths: list[int]) -> torch.Tensor:
+    query, key, value = parts
+    return attention._by_document(query, key, value, lengths, query.shape[-1] ** -0.5)
+
+
+@pytest.mark.parametrize("way", [by_blocks, one_by_one])
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_equals_attention_of_each_document_alone(
+    way: Callable[[list[torch.Tensor], list[int]], torch.Tensor], lengths: list[int]
+) -> None:
+    parts = inputs(sum(lengths))
+    expected = reference(parts, lengths)
+    found = way(parts, lengths)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
     seed = torch.randn_like(expected)
     for mine, theirs in zip(
@@ -56,3 +72,40 @@ def test_scale_is_used(scale: float) -> None:
     found, _ = document_attention(MODULE, *parts, None, scaling=scale, document_lengths=[40])
     expected = scaled_dot_product_attention(*parts, is_causal=True, enable_gqa=True, scale=scale)
     torch.testing.assert_close(found, expected.transpose(1, 2), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "dim", "capability", "can"),
+    [
+        (torch.bfloat16, 64, (9, 0), True),
+        (torch.float16, 256, (8, 0), True),
+        (torch.float32, 64, (9, 0), False),
+        (torch.bfloat16, 20, (9, 0), False),
+        (torch.bfloat16, 512, (9, 0), False),
+        (torch.bfloat16, 64, (7, 5), False),
+    ],
+)
+def test_what_flash_attention_takes(
+    dtype: torch.dtype, dim: int, capability: tuple[int, int], can: bool
+) -> None:
+    assert attention.flash_can(dtype, dim, capability) is can
+
+
+def test_ends_of_documents() -> None:
+    ends = attention._ends((3, 1, 4), torch.device("cpu"))
+    assert ends.dtype == torch.int32
+    assert ends.tolist() == [0, 3, 4, 8]
+
+
+def test_the_call_of_the_gpus_kernel_is_one_that_pytorch_knows() -> None:
+    """Without a GPU the shapes can be checked all the same, on meta tensors."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    query, key, value = (
+        torch.empty(8, heads, 16, dtype=torch.bfloat16, device="meta") for heads in (4, 2, 2)
+    )
+    ends = attention._ends((3, 5), torch.device("meta"))
+    output = varlen_attn(
+        query, key, value, ends, ends, 5, 5, scale=0.25, window_size=(-1, 0), enable_gqa=True
+    )
+    assert output.shape == query.shape

@@ -2,6 +2,7 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, silu
 
+from astrosage.train import layers
 from astrosage.train.layers import GatedFeedForward, RMSNorm
 
 
@@ -44,3 +45,17 @@ def test_feed_forward_and_its_gradients_equal_the_plain_ones() -> None:
         torch.autograd.grad(found.square().sum(), parameters), wanted, strict=True
     ):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gate_that_gpus_compile_equals_that_of_a_cpu() -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(4, 6, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    found, expected = layers.gate(*inputs), layers._plain_gate(*inputs)
+    torch.testing.assert_close(found, expected)
+    seed = torch.randn(4, 6, dtype=torch.float64)
+    for mine, theirs in zip(
+        torch.autograd.grad(found, inputs, seed),
+        torch.autograd.grad(expected, inputs, seed),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)

@@ -26,8 +26,10 @@ def steps(workers: int, model: Path, folder: Path, last: int, **options: Any) ->
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CC": "/bin/false", "CXX": "/bin/false"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", RUN, *map(str, (rank, workers, port))]
-            + [str(model), str(folder), told, str(last)],
+            [
+                *(sys.executable, "-W", "ignore", RUN),
+                *map(str, (rank, workers, port, model, folder, told, last)),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

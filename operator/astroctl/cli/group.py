@@ -18,6 +18,7 @@ from astrosage.errors import AstroError, Interrupted
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a run file to start from."),
     "validate": ("validate", "Check a run file and all that it names."),
+    "plan": ("plan", "Plan a run's training: memory, time, money."),
     "submit": ("submit", "Start a run: train, prepare, bench."),
     "list": ("list", "Show runs."),
     "status": ("status", "Show what a run is doing."),

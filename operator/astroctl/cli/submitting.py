@@ -12,8 +12,10 @@ from astroctl.cli.follow import follow
 from astroctl.cli.output import emit, say, table, warn
 from astroctl.runs.base import Runs
 from astroctl.runs.registry import Record
-from astrosage.errors import AstroError
+from astrosage.errors import AstroError, SpecError
+from astrosage.runs.fork import ANNOTATION
 from astrosage.spec.job import AstroJob
+from astrosage.spec.load import parse
 from astrosage.spec.stages import Stage
 
 
@@ -55,8 +57,29 @@ def start(
     only: bool = False,
 ) -> None:
     """Submit, and follow if wanted."""
+    source = job.metadata.annotations.get(ANNOTATION)
+    plan = runs.plan(job, stages) if source else None
     record, warnings = runs.submit(job, stages, only=only)
+    if plan is not None:
+        taken = [s["name"] for s in plan.stages if s["state"] == "take over"]
+        say(f"fork of {source}: takes over {', '.join(taken) or 'nothing'}")
     started(record, warnings, runs, follow_it=options["follow"], output=options["output"])
+
+
+def forked(job: AstroJob, name: str) -> AstroJob:
+    """The job as a new run that begins with the finished stages of the run of its name.
+
+    Raises:
+        SpecError: If the new name cannot be one.
+    """
+    if name == job.metadata.name:
+        raise SpecError(
+            f"--fork: the run file is of `{name}` itself", "give the new run a name of its own"
+        )
+    annotations = {**job.metadata.annotations, ANNOTATION: job.key}
+    data = job.to_yaml_dict()
+    data["metadata"] |= {"name": name, "annotations": annotations}
+    return parse(data, source=f"--fork {name}")
 
 
 def started(

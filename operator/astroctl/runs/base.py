@@ -25,7 +25,7 @@ class Plan:
         job: As it would be submitted.
         directory: The run directory.
         exists: Whether a run of that name is there already.
-        stages: ``name``, ``kind`` and ``state`` (finished, run, leave out) of each.
+        stages: ``name``, ``kind`` and ``state`` (finished, take over, run, leave out) of each.
         warnings: What a person should know.
         notes: What else would happen, such as uploads.
         data: More for JSON and YAML.

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from astroctl.runs import registry
+from astroctl.runs.changes import changes, kept, refusal
 from astroctl.runs.registry import Record
 from astroctl.runs.state import RUNS_STILL, view
 from astroctl.targets.base import GONE, UNKNOWN, Submission
@@ -17,6 +18,7 @@ from astroctl.upload.progress import Shown
 from astrosage.errors import ClusterError, ConflictError, NotFoundError
 from astrosage.plan import preflight
 from astrosage.plan.machine import Machine
+from astrosage.runs import fork
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
@@ -54,12 +56,15 @@ def submit(job: AstroJob, stages: Sequence[Stage], target: JobsTarget) -> tuple[
         The run's record, and warnings.
 
     Raises:
-        ConflictError: If a run of that name exists.
+        ConflictError: If a run of that name exists; naming what changed since.
+        NotFoundError: If the job is a fork of a run that is not there.
         AstroError: If the job cannot run, or the target does not take it.
     """
     directory = RunDirectory.of(job)
     if directory.exists():
+        _refuse_changed(directory, job, target)
         directory.create(job)  # says what to do about it
+    taken_over(job)
     target.begin()
     try:
         warnings = check(job, stages, target)
@@ -105,6 +110,7 @@ def submit_only(job: AstroJob, stage: Stage, target: JobsTarget) -> tuple[Record
         )
     if not directory.exists():
         return submit(job, [stage], target)
+    _refuse_changed(directory, job, target)
     planned, _ = brought(job, target, dry_run=True)
     if directory.job().to_yaml_dict() != planned.to_yaml_dict():
         raise ConflictError(
@@ -119,15 +125,51 @@ def submit_only(job: AstroJob, stage: Stage, target: JobsTarget) -> tuple[Record
     return go_on(dataclasses.replace(known, stages=[stage.name]), target)
 
 
-def go_on(record: Record, target: JobsTarget) -> tuple[Record, list[str]]:
+def _refuse_changed(directory: RunDirectory, job: AstroJob, target: JobsTarget) -> None:
+    """Refuse a job whose spec is not that of the run that is there."""
+    planned, _ = brought(job, target, dry_run=True)
+    old = directory.job()
+    if changes(old, planned):
+        raise refusal(old, planned, _finished(directory, old), directory.uri)
+
+
+def taken_over(job: AstroJob) -> list[str]:
+    """Stages that a fork takes over from its source, as far as can be told before it runs.
+
+    Raises:
+        NotFoundError: If there is no such source.
+    """
+    key = job.metadata.annotations.get(fork.ANNOTATION)
+    if key is None:
+        return []
+    source = fork.source_of(RunDirectory.of(job), job)
+    if source is None:
+        raise NotFoundError(
+            f"--fork: there is no run `{key}` in {job.spec.storage}",
+            "the run file names the run to begin from (metadata.name), --fork the new one; both "
+            "are in one storage",
+        )
+    old = source.job()
+    return kept(old, job, _finished(source, old))
+
+
+def _finished(directory: RunDirectory, job: AstroJob) -> list[str]:
+    return [s.name for s in job.spec.stages if directory.finished(s) is not None]
+
+
+def go_on(
+    record: Record, target: JobsTarget, changed: AstroJob | None = None
+) -> tuple[Record, list[str]]:
     """Start another attempt at a run, in the same run directory.
 
     Args:
         record: The run, with the stages to run.
         target: Where.
+        changed: Another job for it, which may say anew where it runs, not what it makes.
 
     Raises:
-        ConflictError: If it is running, or another version made its directory.
+        ConflictError: If it is running, another version made its directory, or what it makes is
+            to change.
         NotFoundError: If its directory is gone.
     """
     directory = RunDirectory(record.uri)
@@ -139,12 +181,19 @@ def go_on(record: Record, target: JobsTarget) -> tuple[Record, list[str]]:
             f"watch it: `astroctl status {record.name} --watch`; end it: `astroctl stop "
             f"{record.name}`",
         )
+    if changed is not None:
+        planned, _ = brought(changed, target, dry_run=True)
+        if not all(change.is_around for change in changes(job, planned)):
+            raise refusal(job, planned, _finished(directory, job), directory.uri)
+        job = planned
     target.begin()
     try:
         warnings = check(job, [job.stage(n) for n in record.stages], target)
     except BaseException:
         target.abandon()
         raise
+    if changed is not None:
+        directory.write_job(job)
     written = int(directory.progress().get("attempt") or 0)
     record = dataclasses.replace(record, target=target.name, attempt=max(record.attempt, written))
     return _start(record, target), warnings

@@ -15,7 +15,7 @@ from astroctl.runs.state import FINAL, RUNS_STILL, View, account
 from astroctl.runs.stopping import stop, stop_gently
 from astroctl.targets.jobs_target import JobsTarget
 from astroctl.upload.notes import notes
-from astrosage.errors import NotFoundError, SpecError
+from astrosage.errors import NotFoundError
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import Stage
@@ -55,11 +55,13 @@ class RayRuns:
         job, uploads = launch.brought(job, self._target, dry_run=True)
         directory = RunDirectory.of(job)
         exists = directory.exists()
-        chosen = {s.name for s in stages}
+        chosen, taken = {s.name for s in stages}, launch.taken_over(job)
         states = []
         for stage in job.spec.stages:
             done = exists and directory.finished(stage) is not None
             what = "finished" if done else "run" if stage.name in chosen else "leave out"
+            if what == "run" and stage.name in taken:
+                what = "take over"
             states.append({"name": stage.name, "kind": stage.kind, "state": what})
         data = {"upload": uploads.to_dict()} if uploads.items else {}
         return Plan(job, directory.uri, exists, states, warnings, notes(uploads), data)
@@ -77,17 +79,8 @@ class RayRuns:
         return launch.unfinished(record)
 
     def resume(self, record: Record, job: AstroJob | None = None) -> tuple[Record, list[str]]:
-        """Start another attempt.
-
-        Raises:
-            SpecError: If another spec is given: a run directory keeps the job it was made for.
-        """
-        if job is not None:
-            raise SpecError(
-                "-f: a run can be resumed with another spec on Kubernetes only",
-                "submit the changed file under a new name: --set metadata.name=…",
-            )
-        return launch.go_on(record, self._target)
+        """Start another attempt; another job may say anew where it runs, not what it makes."""
+        return launch.go_on(record, self._target, job)
 
     def view(self, record: Record) -> View:
         """The run directory's account, checked against the cluster's."""

@@ -82,6 +82,35 @@ def test_a_second_submit_of_the_same_name_conflicts(cli: Cli, job_file: Path) ->
         assert word in again.stderr
 
 
+def test_a_changed_file_is_refused_with_its_fields_and_can_be_a_fork(
+    cli: Cli, job_file: Path, stand_in: StandIn, namespace: str
+) -> None:
+    assert cli(*SUBMIT, "-f", job_file).exit_code == 0
+    stand_in.tell("small", "Failed", stages=[{"name": "corpus", "phase": "finished"}])
+    change = ("--set", "spec.stages.cpt.train.learningRate=0.5")
+    refused = cli(*SUBMIT, "-f", job_file, *change)
+    assert refused.exit_code == 4
+    assert "spec.stages[cpt].train.learningRate: 2e-05 -> 0.5" in refused.stderr
+    assert "--fork NEW" in refused.stderr
+    fork = (*SUBMIT, "-f", job_file, *change, "--fork", "next")
+    planned = json.loads(cli(*fork, "--dry-run", "-o", "json").stdout)
+    assert {s["name"]: s["state"] for s in planned["stages"]} == {
+        "corpus": "take over",
+        "cpt": "run",
+    }
+    made = cli(*fork)
+    assert made.exit_code == 0, made.stderr
+    assert "takes over corpus" in made.stderr
+    annotations = stand_in.get("next")["metadata"]["annotations"]
+    assert annotations["astrosage.io/forked-from"] == f"{namespace}/small"
+
+
+def test_a_fork_needs_the_job_that_it_is_of(cli: Cli, job_file: Path) -> None:
+    result = cli(*SUBMIT, "-f", job_file, "--fork", "next")
+    assert result.exit_code == 3
+    assert "--fork: there is no AstroJob" in result.stderr
+
+
 def test_a_job_that_the_operator_refuses_is_an_error_and_is_gone(
     cli: Cli,
     job_file: Path,

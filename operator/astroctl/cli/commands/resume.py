@@ -37,7 +37,9 @@ from astroctl.cli.output import emit, say
     "-f",
     "--file",
     type=click.Path(dir_okay=False),
-    help="Go on with this changed run file (Kubernetes).",
+    help="Go on with this changed run file; elsewhere than on Kubernetes it may only change where "
+    "the run goes on (spec.cluster, spec.retry) and how a training is carried out (zero, "
+    "checkpoint, watchdog, microBatchSize, …).",
 )
 @set_option
 @target_options
@@ -64,8 +66,6 @@ def command(
     from astroctl.runs.choose import runs_of, runs_on
     from astroctl.runs.find import Where, find
 
-    if overrides and not file:
-        raise click.UsageError("--set changes the run file: give -f too")
     given = options["target"] or any(
         options[k] for k in ("address", "dashboard_port", "context", "kubeconfig")
     )
@@ -76,7 +76,11 @@ def command(
     )
     record = find(name, namespace, storage, where)
     known = runs_of(record)
-    job = _changed(file, overrides, record) if file else None
+    job = None
+    if file:
+        job = _changed(file, overrides, record)
+    elif overrides:
+        job = _overridden(known.job(record), overrides)
     record = dataclasses.replace(
         record, stages=_stages(record, job or known.job(record), stages, whole)
     )
@@ -88,6 +92,16 @@ def command(
     runs = runs_on(target) if target is not None else known
     record, warnings = runs.resume(record, job)
     started(record, warnings, runs, follow_it=follow, output=output)
+
+
+def _overridden(job: Any, overrides: tuple[str, ...]) -> Any:
+    """The run's own job with fields set anew."""
+    from astrosage.spec.load import apply_override, parse
+
+    data = job.to_yaml_dict()
+    for item in overrides:
+        apply_override(data, item)
+    return parse(data, source="--set")
 
 
 def _changed(file: str, overrides: tuple[str, ...], record: Any) -> Any:

@@ -27,6 +27,12 @@ _submit_options: Decorator = all_of(
     click.option(
         "--dry-run", is_flag=True, help="Print the job and what would run; start nothing."
     ),
+    click.option(
+        "--fork",
+        metavar="NEW",
+        help="Make a new run NEW of the changed file; it takes over what is finished and unchanged "
+        "in the run that the file names.",
+    ),
     output_option,
 )
 
@@ -65,6 +71,8 @@ def train(context: click.Context, /, until: str | None, only: str | None, **opti
     """Train the file's models, with all that this needs and all that scores them."""
     if until and only:
         raise click.UsageError("give --until or --only, not both", context)
+    if only and options["fork"]:
+        raise click.UsageError("give --only or --fork, not both", context)
     _run(context, "train", until, only, options)
 
 
@@ -93,7 +101,7 @@ def _run(
 ) -> None:
     if not options["file"]:
         raise click.UsageError("Missing option '-f' / '--file'.", context)
-    from astroctl.cli.submitting import show_plan, start
+    from astroctl.cli.submitting import forked, show_plan, start
     from astroctl.runs.choose import runs_on
     from astrosage.spec import graph
     from astrosage.spec.load import load
@@ -101,6 +109,8 @@ def _run(
     runs = runs_on(target_from(options))
     job = load(options["file"], options["overrides"])
     job = runs.place(job, options["namespace"], Path(options["file"]).resolve().parent)
+    if options["fork"]:
+        job = forked(job, options["fork"])
     stages = graph.select(job, kind, until, only) if kind else graph.order(job)
     if options["dry_run"]:
         show_plan(job, stages, runs, options["output"])

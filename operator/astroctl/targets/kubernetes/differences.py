@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from astroctl.kube.client import Object
+from astroctl.runs.changes import changes
 from astroctl.targets.kubernetes.runs import job_of
+from astrosage.spec.changes import flat
 from astrosage.spec.job import AstroJob
-
-# What one person sets by command and another does not write into a file.
-_LEFT_OUT = ("spec.suspend",)
-
-
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """``(field, value)`` of all that is not a group; items of lists by name, else by number."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from flat(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            name = item.get("name") if isinstance(item, dict) else None
-            yield from flat(item, f"{path}[{name or index}]")
-    elif path not in _LEFT_OUT:
-        yield path, value
 
 
 def lines_of(job: AstroJob) -> list[str]:
@@ -50,14 +35,5 @@ def differences(there: Object, job: AstroJob, file: str) -> tuple[str, list[dict
             before, after, f"cluster: AstroJob {old.key}, generation {generation}", file, n=1
         )
     )
-    had, has = dict(_fields(old)), dict(_fields(job))
-    changed = [
-        {"field": field, "cluster": had.get(field), "file": has.get(field)}
-        for field in [*had, *(f for f in has if f not in had)]
-        if had.get(field) != has.get(field)
-    ]
+    changed = [{"field": c.field, "cluster": c.old, "file": c.new} for c in changes(old, job)]
     return text, changed
-
-
-def _fields(job: AstroJob) -> Iterator[tuple[str, Any]]:
-    return flat(job.to_yaml_dict()["spec"], "spec")

@@ -12,12 +12,15 @@ from astroctl.kube.plain import plain
 from astroctl.kube.resources import ASTROJOB, LEASE, POOL
 from astroctl.kube.times import seconds
 from astroctl.render.settings import Settings
+from astroctl.runs.changes import changes
 from astroctl.targets.kubernetes.manifests import Manifests, pool_names
 from astroctl.targets.kubernetes.references import visible
 from astroctl.targets.kubernetes.target import system_namespace, without_kind
 from astrosage.errors import ClusterError, ConflictError, NotFoundError, SpecError
 from astrosage.spec.base import did_you_mean
+from astrosage.spec.changes import Change, listed
 from astrosage.spec.job import AstroJob
+from astrosage.spec.load import parse
 from astrosage.spec.pool import GPUNodePool
 from astrosage.spec.stages import Stage
 
@@ -126,12 +129,19 @@ def exists(kube: Kube, job: AstroJob) -> ConflictError:
     name = job.metadata.name
     there = visible(lambda: kube.get(ASTROJOB, name, job.metadata.namespace)) or {}
     phase = (there.get("status") or {}).get("phase") or "Pending"
+    changed = _changes(there, job)
     return ConflictError(
         f"metadata.name: there is an AstroJob `{name}` in namespace `{job.metadata.namespace}`, "
-        f"phase {phase}",
-        f"go on with it: `astroctl resume {name}` (with a changed file: `-f`); remove it: "
-        f"`astroctl delete {name}`; or choose another name: `--set metadata.name=…`",
+        f"phase {phase}" + (f", with another spec:{listed(changed)}" if changed else ""),
+        f"go on with it: `astroctl resume {name}` (with a changed file: `-f`, which runs what "
+        f"changed again); remove it: `astroctl delete {name}`; or keep it: `--fork NEW` makes a "
+        "new run that takes over what is finished and unchanged",
     )
+
+
+def _changes(there: Object, job: AstroJob) -> list[Change]:
+    """How an AstroJob differs from the one that was submitted; nothing where it may not be seen."""
+    return changes(parse(plain(there), source="AstroJob"), job) if there else []
 
 
 def refused(error: Invalid) -> SpecError:

@@ -17,6 +17,7 @@ from astroctl.kube.watch import watch
 from astroctl.render.storage import claim_and_path
 from astroctl.runs import registry
 from astroctl.runs.base import Logs, Plan
+from astroctl.runs.changes import kept
 from astroctl.runs.logs import stage_logs
 from astroctl.runs.registry import Record
 from astroctl.runs.state import RUNS_STILL, View, assess
@@ -29,6 +30,7 @@ from astroctl.targets.kubernetes.rendering import placed
 from astroctl.targets.kubernetes.target import KubernetesTarget, without_kind
 from astrosage.errors import AstroError, ClusterError, Interrupted, NotFoundError
 from astrosage.runs.directory import RunDirectory
+from astrosage.runs.fork import ANNOTATION
 from astrosage.spec.job import AstroJob
 from astrosage.spec.load import parse
 from astrosage.spec.stages import Stage
@@ -73,7 +75,7 @@ class KubernetesRuns:
             warnings += precheck.try_out(self._target.kube, job, made)
         job, uploads = submission.brought(self._target, job, dry_run=True)
         notes, data = submission.upload_notes(uploads)
-        chosen = {s.name for s in stages}
+        chosen, taken = {s.name for s in stages}, self._taken_over(job)
         finished = _finished(there or {})
         states = [
             {
@@ -81,9 +83,11 @@ class KubernetesRuns:
                 "kind": s.kind,
                 "state": "finished"
                 if s.name in finished
-                else "run"
-                if s.name in chosen
-                else "leave out",
+                else "leave out"
+                if s.name not in chosen
+                else "take over"
+                if s.name in taken
+                else "run",
             }
             for s in job.spec.stages
         ]
@@ -105,6 +109,20 @@ class KubernetesRuns:
             return self.resume(record)
         obj, warnings = submission.create(self._target, job, stages)
         return self._noted(obj), warnings
+
+    def _taken_over(self, job: AstroJob) -> list[str]:
+        """Stages that a fork need not run, by the status of the AstroJob that it is of."""
+        key = job.metadata.annotations.get(ANNOTATION)
+        if key is None:
+            return []
+        namespace, _, name = key.rpartition("/")
+        there = self._target.kube.find(ASTROJOB, name, namespace or job.metadata.namespace)
+        if there is None:
+            raise NotFoundError(
+                f"--fork: there is no AstroJob `{key}`",
+                "the run file names the job to begin from (metadata.name), --fork the new one",
+            )
+        return kept(job_of(there), job, _finished(there))
 
     def unfinished(self, record: Record) -> list[str]:
         """Stages that the status does not have as finished."""
