@@ -21,6 +21,8 @@ _KEPT_BELOW = 32 * MIB
 # Measured: how much more than they are at most such blocks take in the end, since freed blocks
 # are not always where the next ones fit. ZeRO-3 frees and gathers between them.
 _CPU_FRAGMENTATION = {0: 1.0, 1: 1.3, 2: 1.3, 3: 1.5}
+# The same where adapters make and free two blocks more for each projection.
+_CPU_ADAPTERS = 1.6
 # Measured: with activation checkpointing each layer's blocks are freed in the forward pass already,
 # but so much of what would have been kept stays resident all the same.
 _CPU_RECOMPUTED = {0: 0.35, 1: 0.35, 2: 0.35, 3: 0.75}
@@ -38,20 +40,23 @@ def overhead(setup: Setup, changing: float) -> float:
     return CPU_LIBRARIES + _CPU_FIXED
 
 
-def held(setup: Setup, small: float, most: float) -> float:
+def held(setup: Setup, small: float, most: float, gathered: float) -> float:
     """Bytes of activations and gathered parameters that a processor has free but still resident.
 
     Args:
         setup: The stage.
         small: Bytes of such blocks that are in use at a moment.
         most: Bytes of them when they are most.
+        gathered: Bytes of gathered parameters among these.
     """
     if setup.cuda:
         return 0.0
     resident = most * _CPU_FRAGMENTATION[setup.stage]
+    if setup.spec.lora is not None:
+        resident = most * max(_CPU_ADAPTERS, _CPU_FRAGMENTATION[setup.stage])
     if setup.spec.activation_checkpointing:
         whole = setup.shape.layers * activations.layer(setup)
-        resident = max(resident, whole * _CPU_RECOMPUTED[setup.stage])
+        resident = max(resident, whole * _CPU_RECOMPUTED[setup.stage] + gathered)
     return max(0.0, resident * _kept_share(setup) - small)
 
 

@@ -85,7 +85,7 @@ def moments(setup: Setup) -> Iterator[Memory]:
     gathered = _gathered(setup)
     small = [m.activations + (0.0 if m.moment == "update" else gathered) for m in found]
     for moment, blocks in zip(found, small, strict=True):
-        held = allocator.held(setup, blocks, max(small))
+        held = allocator.held(setup, blocks, max(small), gathered)
         changing = moment.activations + moment.loss + moment.buffers
         yield replace(
             moment,

@@ -28,7 +28,8 @@ from astrosage.spec.pool import GPUNodePool
 from tests.astroctl.render import schema, strategies
 from tests.astroctl.render.reference import SPOT_H100, UID
 
-_EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+_FOLDER = Path(__file__).parents[3] / "examples"
+_EXAMPLES = sorted(f for f in _FOLDER.glob("*.yaml") if f.name != "pools.yaml")
 
 
 def _with_dollars() -> AstroJob:
