@@ -36,9 +36,7 @@ def test_the_newest_the_best_and_those_for_good_are_kept(
 
 
 @given(facts, st.integers(1, 5), st.integers(0, 5))
-def test_deleting_changes_nothing_of_what_is_kept(
-    found: list[Facts], keep: int, best: int
-) -> None:
+def test_deleting_changes_nothing_of_what_is_kept(found: list[Facts], keep: int, best: int) -> None:
     spec = CheckpointSpec(keep=keep, keep_best=best)
     chosen = kept(found, spec)
     assert kept([f for f in found if f.step in chosen], spec) == chosen
