@@ -38,6 +38,7 @@ def run(context: StageContext) -> dict[str, Any]:
         AstroError: What a worker found wrong, or a TrainingError when retries are used up.
         Interrupted: If a stop was asked for; a checkpoint has been taken.
     """
+    from ray.exceptions import RayActorError
     from ray.train import TrainingFailedError
 
     job = context.job
@@ -61,7 +62,7 @@ def run(context: StageContext) -> dict[str, Any]:
                     "`astroctl resume` goes on from there",
                 )
             return facts
-        except TrainingFailedError as error:
+        except (TrainingFailedError, RayActorError) as error:  # the latter: Ray Train itself died
             _raise_if_permanent(error)
             newest = store.newest()
             # A long training meets many failures; one that gets on between them is not stuck.
@@ -73,12 +74,35 @@ def run(context: StageContext) -> dict[str, Any]:
                     "the traceback is in the stage's log (`astroctl logs`); `astroctl resume` goes "
                     "on from the last checkpoint",
                 ) from error
+            _free_leftovers()
             log.warning(
                 "workers failed (%d of %d allowed), going on from the last checkpoint: %s",
                 failures,
                 job.spec.retry.max_failures,
                 _last_words(error),
             )
+
+
+def _free_leftovers() -> None:
+    """Remove what dead workers still hold: reserved resources that nobody would give back.
+
+    Ray Train's own cleaner may die with them, when the machine runs out of memory; the next workers
+    would then wait for those resources for ever.
+    """
+    import ray
+    from ray._raylet import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+    from ray.util.state import list_placement_groups
+
+    mine = ("creator_job_id", "=", ray.get_runtime_context().get_job_id())
+    try:
+        for group in list_placement_groups(filters=[mine]):
+            if group.state != "REMOVED":
+                log.warning("giving back resources of dead workers (%s)", group.placement_group_id)
+                found = PlacementGroupID.from_hex(group.placement_group_id)
+                remove_placement_group(PlacementGroup(found))
+    except Exception as error:  # the state API is a service of its own; training may do without
+        log.warning("resources of dead workers could not be looked for: %s", error)
 
 
 def _spec(context: StageContext) -> TrainSpec:

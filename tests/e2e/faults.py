@@ -53,6 +53,13 @@ FAULTS = [
         "after `watchdog.hangSeconds` the stacks of the waiting ranks are in their logs, the "
         "workers are restarted; the same end",
     ),
+    Fault(
+        "controller",
+        "`kill -9` of Ray Train's controller, of its cleaner and of all ranks, as when memory "
+        "runs out",
+        "the resources that they held are given back, the workers are restarted in the same "
+        "attempt; the same end",
+    ),
     Fault("driver", "`kill -9` of the driver", "the next attempt goes on; the same end"),
     Fault("head", "`kill -9` of the whole Ray cluster", "the next attempt goes on; the same end"),
     Fault(

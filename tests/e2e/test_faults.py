@@ -163,6 +163,22 @@ def test_fault_hang(
     assert "loop.py" in log, "the stacks are there"
 
 
+def test_fault_controller(
+    tmp_path: Path, tiny_model: Path, runner: Runner, undisturbed: RunDirectory
+) -> None:
+    run = train(tmp_path, tiny_model, "controller")
+    first = runner.start(run)
+    first.until_step(12)
+    titles = ("ray::TrainController", "ray::PlacementGroupCleaner", "ray::RayTrainWorker")
+    victims = [pid for pid, title in first.family() if title.startswith(titles)]
+    assert len(victims) >= 4
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    first.succeed()
+    assert_same_end(run, undisturbed)
+    assert "giving back resources of dead workers" in run.stage("cpt").log("driver.log")
+
+
 def killed(
     victim: str, folder: Path, model: Path, runner: Runner, undisturbed: RunDirectory
 ) -> None:
