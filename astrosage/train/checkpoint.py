@@ -149,31 +149,29 @@ class Checkpoints:
 
     def _prune(self) -> None:
         """Delete what the policy does not keep."""
-        finished = [self._facts(name) for name in self.names() if self.is_whole(name)]
-        found = [facts for facts in finished if facts is not None]
+        whole = [state for name in self.names() if (state := self._whole(name)) is not None]
+        found = [
+            retention.Facts(s["step"], s.get("validationLoss"), bool(s.get("forGood")))
+            for s in whole
+        ]
         kept = retention.kept(found, self._spec)
         for facts in found:
             if facts.step not in kept:
                 self._storage.remove(name_of(facts.step))
 
-    def _facts(self, name: str) -> retention.Facts | None:
-        try:
-            state = self._storage.read_json(f"{name}/{STATE}")
-        except AstroError:
-            return None
-        return retention.Facts(
-            state["step"], state.get("validationLoss"), bool(state.get("forGood"))
-        )
-
     def is_whole(self, name: str) -> bool:
         """Whether every rank's manifest is there."""
+        return self._whole(name) is not None
+
+    def _whole(self, name: str) -> dict[str, Any] | None:
+        """The state of a checkpoint of which every rank's manifest is there, else None."""
         try:
-            workers = int(self._storage.read_json(f"{name}/{STATE}")["worldSize"])
+            state: dict[str, Any] = self._storage.read_json(f"{name}/{STATE}")
+            workers = int(state["worldSize"])
         except (AstroError, KeyError, ValueError):
-            return False
-        return {f"manifest-rank-{r:05d}.json" for r in range(workers)} <= set(
-            self._storage.names(name)
-        )
+            return None
+        wanted = {f"manifest-rank-{r:05d}.json" for r in range(workers)}
+        return state if wanted <= set(self._storage.names(name)) else None
 
     def names(self) -> list[str]:
         """Folders of checkpoints, oldest first, whole or not."""

@@ -112,8 +112,9 @@ class Trainer:
         self.validation = Validation(
             PackedDataset(shards, "validation"), self.micro, rank, workers, self.device
         )
+        self.folder = context.directory.storage.child("checkpoints")
         self.checkpoints = checkpoint.Checkpoints(
-            context.directory.storage.child("checkpoints"),
+            self.folder,
             body.checkpoint,
             checkpoint.Group(rank, workers, engine.agree_any, engine.from_first),
         )
@@ -167,7 +168,10 @@ class Trainer:
             self.micro,
             self.feed.accumulation_steps,
             cuda=self.device.type == "cuda",
-            largest_parameter=sharded.largest_parameter(source),
+            # Read from the heads of all weight files, so only where it is asked for.
+            largest_parameter=sharded.largest_parameter(source)
+            if spec.zero.offload_parameters == "nvme"
+            else None,
             where=self.where,
         )
         engine.prepare()
@@ -270,7 +274,7 @@ class Trainer:
             self.stopwatch.lap("backward")
             summed += loss.detach() * part.weight
             flops += part.weight * throughput.training_flops(
-                self.config, tokens.lengths, len(tokens.targets)
+                self.model.config, tokens.lengths, len(tokens.targets)
             )
             norm = engine.step(self.engine, last=part is batch.parts[-1])
             self.stopwatch.lap("optimizer")
@@ -301,11 +305,6 @@ class Trainer:
         if self.storing and stored == self.workers:
             self._say_stored()
         return None
-
-    @property
-    def config(self) -> Any:
-        """The model's configuration."""
-        return self.model.config
 
     def _memory(self) -> int:
         """The most that this worker has used so far, in bytes: of its GPU, or of main memory."""
@@ -343,9 +342,8 @@ class Trainer:
         self._log(skippedPosition=batch.position, problem=problem)
 
     def _go_back(self, skipped: list[int]) -> None:
-        storage = self.context.directory.storage.child("checkpoints")
         if self.rank == 0:
-            storage.write_json(_SKIPPED, {"positions": skipped})
+            self.folder.write_json(_SKIPPED, {"positions": skipped})
         found = self.checkpoints.restore(self.engine, self.model)
         assert found is not None  # one is taken before the first step
         self._take_over(found)
@@ -359,7 +357,7 @@ class Trainer:
     def _skipped(self) -> list[int]:
         """What any attempt has found to be left out."""
         try:
-            stored = self.context.directory.storage.child("checkpoints").read_json(_SKIPPED)
+            stored = self.folder.read_json(_SKIPPED)
         except NotFoundError:
             return self.state.skipped
         return sorted({*self.state.skipped, *stored["positions"]})
