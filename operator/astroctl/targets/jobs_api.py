@@ -8,6 +8,7 @@ from typing import Any
 from astroctl.targets.http import Http, Refused
 from astrosage.errors import ClusterError, ConflictError
 
+_END_TIMEOUT_SECONDS = 20.0
 _AGENT_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 
@@ -101,8 +102,18 @@ class JobsApi:
         self._unless_unknown("POST", f"/api/jobs/{submission_id}/stop")
 
     def delete(self, submission_id: str) -> None:
-        """Remove a finished job's record; unknown jobs are left alone."""
-        self._unless_unknown("DELETE", f"/api/jobs/{submission_id}")
+        """Remove a finished job's record; unknown jobs are left alone.
+
+        Ray calls a job running for some seconds after its driver has ended; that is waited for.
+        """
+        deadline = time.monotonic() + _END_TIMEOUT_SECONDS
+        while True:
+            try:
+                return self._unless_unknown("DELETE", f"/api/jobs/{submission_id}")
+            except Refused as error:
+                if "non-terminal state" not in error.body or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def has_package(self, name: str) -> bool:
         """Whether the cluster holds a code package."""
