@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from astrosage.errors import SpecError
@@ -69,7 +70,7 @@ def find(name: str, field: str = "--accelerator") -> Accelerator:
     Raises:
         SpecError: If there is no such GPU in the table, naming the nearest.
     """
-    words = set(name.lower().replace("-", " ").replace("_", " ").split())
+    words = set(re.split(r"[\s/_-]+", name.lower()))
     for key, gpu in ACCELERATORS.items():
         if set(key.lower().split()) <= words:
             return gpu

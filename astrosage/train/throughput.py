@@ -10,6 +10,7 @@ whole squares, as is usual, though a causal mask needs half of it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import Any
 
 import torch
 
-from astrosage.plan.accelerators import GPU_PEAK_TFLOPS
+from astrosage.errors import SpecError
+from astrosage.plan import accelerators
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,14 @@ class Peak:
 def peak(device: torch.device, *, bf16: bool = True) -> Peak:
     """The data sheet's peak of a known GPU, else a measured matrix-product rate."""
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        for key, tflops in GPU_PEAK_TFLOPS.items():
-            if all(word in name for word in key.split()):
-                return Peak(tflops * 1e12, f"{key} dense bf16 peak, {tflops:g} TFLOP/s")
+        with contextlib.suppress(SpecError):  # a GPU that is not in the table is measured
+            gpu = accelerators.find(torch.cuda.get_device_name(device))
+            return Peak(gpu.tflops * 1e12, f"{gpu.name} dense bf16 peak, {gpu.tflops:g} TFLOP/s")
     dtype = torch.bfloat16 if bf16 else torch.float32
-    rate = measure_matmul(device, dtype)
+    size = 8192 if device.type == "cuda" else 2048  # large enough to fill the device
+    rate = measure_matmul(device, dtype, size)
     kind = "bf16" if bf16 else "fp32"
-    return Peak(rate, f"measured {kind} matrix product 2048x2048, {rate / 1e9:.0f} GFLOP/s")
+    return Peak(rate, f"measured {kind} matrix product {size}x{size}, {rate / 1e9:.0f} GFLOP/s")
 
 
 def measure_matmul(device: torch.device, dtype: torch.dtype, size: int = 2048) -> float:

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from astrosage.errors import SpecError
-from astrosage.plan.accelerators import ACCELERATORS, GPU_PEAK_TFLOPS, find
+from astrosage.plan.accelerators import ACCELERATORS, find
 from astrosage.train import throughput
 
 
@@ -35,9 +36,21 @@ def test_an_unknown_gpu_is_refused_with_the_nearest() -> None:
     assert "did you mean `H100`?" in caught.value.hint
 
 
-def test_training_divides_by_the_same_peaks() -> None:
-    assert throughput.GPU_PEAK_TFLOPS is GPU_PEAK_TFLOPS
-    assert GPU_PEAK_TFLOPS["H100"] == 989.4
+@pytest.mark.parametrize("name", ["NVIDIA H100 PCIe", "NVIDIA L40S", "AMD Instinct MI250X/MI250"])
+def test_training_divides_by_the_same_peaks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    assert throughput.peak(torch.device("cuda")).flops == find(name).tflops * 1e12
+
+
+@pytest.mark.parametrize("name", ["NVIDIA L40", "NVIDIA GH200 480GB"])
+def test_a_gpu_is_not_taken_for_one_whose_name_is_part_of_its_own(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(throughput, "measure_matmul", lambda *_: 1.5e14)
+    peak = throughput.peak(torch.device("cuda"))
+    assert peak.flops == 1.5e14
+    assert peak.source == "measured bf16 matrix product 8192x8192, 150000 GFLOP/s"
 
 
 def test_the_page_has_every_gpu_with_its_figures() -> None:
