@@ -26,7 +26,7 @@ from astroctl.kube.client import Kube, Object
 from astroctl.kube.errors import Missing, NoSuchKind
 from astroctl.kube.events import post
 from astroctl.kube.resources import ASTROJOB, RAYJOB
-from astroctl.render.names import LABEL_JOB
+from astroctl.render.names import LABEL_JOB, attempt_name
 from astroctl.render.settings import Settings
 from astrosage.errors import AstroError, ClusterError
 from astrosage.spec.pool import GPUNodePool
@@ -115,6 +115,7 @@ class Look:
         self.status = statuses.Draft(obj.get("status") or {}, meta.get("generation"), self.now)
         self.attempts = self._known_attempts()
         self._fresh = False
+        self._label = {LABEL_JOB: self.name}
 
     def run(self) -> float | None:
         """Take a step; returns after how many seconds to look again."""
@@ -316,18 +317,45 @@ class Look:
         """Ask for the RayJobs themselves, before anything is done because there seem to be none.
 
         What the watches have seen may be older than what was made a moment ago, or by an operator
-        that has just died; and two watches start one after the other.
+        that has just died; and two watches start one after the other. Attempts are asked for by
+        name: a list by label makes the API server read every RayJob of the namespace, which takes
+        seconds where there are thousands, for each of the jobs.
         """
         if self._fresh:
             return
         self._fresh = True
-        selector = f"{LABEL_JOB}={self.name}"
-        try:
-            there = self.kube.list(RAYJOB, self.namespace, labels=selector)
-        except NoSuchKind:
-            return  # KubeRay is not installed
-        self.shared.store.replace_rayjobs((self.namespace, self.name), there)
+        known = {(a.group, a.number) for a in self.attempts}
+        for group, recorded in enumerate(self._recorded()):
+            numbers = sorted(n for g, n in known if g == group)
+            for number in {*numbers, recorded} - {0}:
+                self._ask_for(group, number)
+            following = max([recorded, *numbers]) + 1
+            while self._ask_for(group, following):
+                following += 1
         self.attempts = self._known_attempts()
+
+    def _recorded(self) -> list[int]:
+        """The newest attempt that is known of each group, and 0 for the group after them.
+
+        One that is not known yet is the next of its group, or the first of the next group: each is
+        written down before another is made.
+        """
+        recorded = [int(r.get("attempt") or 0) for r in self.status.get("rayJobs") or []]
+        groups = max([len(recorded), *(a.group + 1 for a in self.attempts)])
+        return recorded + [0] * (groups + 1 - len(recorded))
+
+    def _ask_for(self, group: int, number: int) -> bool:
+        """Note an attempt as it is now; tells whether it is there."""
+        name = attempt_name(self.name, group, number)
+        try:
+            found = self.kube.get(RAYJOB, name, self.namespace)
+        except (Missing, NoSuchKind):  # the latter: KubeRay is not installed
+            self.shared.store.drop_rayjob(
+                {"metadata": {"namespace": self.namespace, "name": name, "labels": self._label}}
+            )
+            return False
+        self.shared.store.put_rayjob(found)
+        return True
 
     def _is_silent(self, one: Attempt) -> bool:
         """Whether nothing has been heard of an attempt for a while."""

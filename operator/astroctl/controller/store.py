@@ -78,13 +78,6 @@ class Store:
                     self._rayjobs[key][obj["metadata"]["name"]] = _lean(obj)
         return key
 
-    def replace_rayjobs(self, key: Key, found: list[Object]) -> None:
-        """Note all RayJobs that an AstroJob has; others that were known are gone."""
-        with self._lock:
-            self._rayjobs.pop(key, None)
-        for rayjob in found:
-            self.put_rayjob(rayjob)
-
     def drop_rayjob(self, obj: Object) -> Key | None:
         """Forget a RayJob."""
         key = owner_key(obj)

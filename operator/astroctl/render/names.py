@@ -29,13 +29,18 @@ MAX_RAYCLUSTER_NAME = 53
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
+def attempt_name(job: str, group: int, number: int) -> str:
+    """``<job>-<group>-<attempt>``, the name of an attempt's RayJob."""
+    return f"{job}-{group}-{number}"
+
+
 def rayjob_name(job: AstroJob, group: Group, attempt: int) -> str:
-    """``<job>-<group>-<attempt>``.
+    """:func:`attempt_name` of a group of the job.
 
     Raises:
         SpecError: If that is no RayJob's name.
     """
-    name = f"{job.metadata.name}-{group.index}-{attempt}"
+    name = attempt_name(job.metadata.name, group.index, attempt)
     if len(name) > MAX_RAYJOB_NAME:
         raise SpecError(
             f"metadata.name: the RayJob's name `{name}` has {len(name)} characters, at most "

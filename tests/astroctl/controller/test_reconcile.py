@@ -12,7 +12,7 @@ import yaml
 from astroctl.controller.reconcile import FINALIZER
 from astroctl.kube.client import Kube
 from astroctl.kube.errors import ApiError
-from astroctl.kube.resources import ASTROJOB, RAYJOB, SECRET
+from astroctl.kube.resources import ASTROJOB, RAYJOB, SECRET, Resource
 from tests.astroctl.controller.world import RETRY, World, job, progress
 
 
@@ -404,6 +404,34 @@ def test_a_job_made_anew_under_the_same_name_has_nothing_to_do_with_the_old_ones
     assert world.store.rayjobs((world.namespace, "one"), world.uid()) == []
 
 
+def forget_rayjobs(world: World) -> None:
+    """As if the watch of RayJobs had told nothing yet."""
+    for rayjob in world.store.rayjobs((world.namespace, "one"), world.uid()):
+        world.store.drop_rayjob(rayjob)
+
+
+def test_rayjobs_are_looked_for_by_name_and_never_by_list(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list by label has the API server read every RayJob of the namespace, for each job."""
+    listed: list[object] = []
+    list_all = world.kube.list
+
+    def noting(kind: Resource, *args: Any, **options: Any) -> list[dict[str, Any]]:
+        listed.append(kind)
+        return list_all(kind, *args, **options)
+
+    monkeypatch.setattr(world.kube, "list", noting)
+    world.submit()
+    world.store.put_job(world.kube.get(ASTROJOB, "one", world.namespace))
+    world.reconciler((world.namespace, "one"))
+    forget_rayjobs(world)
+    world.reconciler((world.namespace, "one"))
+    assert RAYJOB not in listed
+    monkeypatch.undo()
+    assert world.names() == ["one-0-1"]
+
+
 def test_watches_that_lag_behind_double_nothing(world: World) -> None:
     """The watch of RayJobs tells nothing: after a restart, or because it was cut."""
     world.submit()
@@ -412,13 +440,13 @@ def test_watches_that_lag_behind_double_nothing(world: World) -> None:
         if restart:
             world.restart()
         world.store.put_job(world.kube.get(ASTROJOB, "one", world.namespace))
-        world.store.replace_rayjobs((world.namespace, "one"), [])
+        forget_rayjobs(world)
         world.reconciler((world.namespace, "one"))
         assert world.names() == ["one-0-1"]
         assert world.status()["rayJobs"][0]["attempt"] == 1
     world.change(suspend=True)
     world.store.put_job(world.kube.get(ASTROJOB, "one", world.namespace))
-    world.store.replace_rayjobs((world.namespace, "one"), [])
+    forget_rayjobs(world)
     world.reconciler((world.namespace, "one"))
     world.look()
     assert world.names() == [], "it was seen, and ended, before the job was said to rest"
