@@ -325,6 +325,8 @@ def many(kube: Kube, own: AuditedPlane, process: Process, count: int) -> dict[st
         process.lives,
     )
     whole = time.time() - began
+    # Two watches: the end of a job may be told before that of its RayJob.
+    _wait(lambda: {f"{n}-0-1" for n in names} <= set(rayjobs.ended), 60, process.lives)
     for part in (jobs, rayjobs, mover):
         part.stop()
     reactions = [rayjobs.first[f"{n}-0-1"] - jobs.first[n] for n in names]
