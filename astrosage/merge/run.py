@@ -1,110 +1,116 @@
-"""The merge stage: stream over the tensors of all models, write one model."""
+"""The merge stage: stream over the tensors of all models, write one model.
+
+Everything that is written follows from the models, the options and a tensor's name alone, so the
+result is the same however many threads and workers take part.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack
+import os
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from astrosage.context import StageContext
-from astrosage.merge import magnitude, methods
-from astrosage.merge.alike import check_alike
-from astrosage.merge.tensors import ModelTensors
-from astrosage.models.writing import ShardWriter, copy_companions
+from astrosage.merge import magnitude
+from astrosage.merge.crew import Alone, Crew, RayCrew
+from astrosage.merge.merger import Thresholds
+from astrosage.merge.worker import Worker
+from astrosage.models.layout import plan_shards, write_index
+from astrosage.models.writing import copy_companions
 from astrosage.runs import manifest
-from astrosage.spec.stages import MergeSpec
+from astrosage.runs.metrics import MetricsWriter
+from astrosage.spec.merge import MergeSpec
+from astrosage.units import parse_bytes
 
 log = logging.getLogger(__name__)
+
+# Weights that are read, above which starting workers of a cluster takes less time than it saves.
+_LARGE_BYTES = 8 << 30
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Merge and write the stage's ``model/``.
 
-    Memory holds one tensor of each model at a time, and a shard of the merged one.
+    Large models are merged by the cluster's workers, small ones by this process. Memory holds a few
+    pieces of a few megabytes for each thread.
 
     Returns:
         Facts for the lineage.
 
     Raises:
-        DataError, NotFoundError: Naming the model and tensor that do not fit.
+        DataError, NotFoundError, SpecError: Naming the model and tensor, or the option, that does
+            not fit.
+        ClusterError: If a worker dies too often.
     """
     spec = context.stage.merge
     assert spec is not None
-    with ExitStack() as stack:
-
-        def opened(reference: str) -> ModelTensors:
-            return stack.enter_context(ModelTensors(context.model_path(reference), reference))
-
-        base = opened(spec.base) if spec.base is not None else None
-        donors = [opened(d.model) for d in spec.models]
-        check_alike([base, *donors] if base else donors)
-        merge = Merge(spec, donors, base)
-        count = merge.write(context)
+    here = Worker(context, _threads(context))
+    try:
+        large = here.merger.size > _LARGE_BYTES and context.cluster.max_workers > 1
+        crew: Crew = RayCrew(context) if large else Alone(here)
+        with crew:
+            count = _Merge(context, spec, here, crew).write()
+    finally:
+        here.close()
     return {"tensors": count, "method": spec.method}
 
 
-class Merge:
-    """Models that fit each other and how to merge them.
+def _threads(context: StageContext) -> int:
+    """What this process may use: the processors of all workers, which idle meanwhile."""
+    cluster = context.cluster
+    granted = int(cluster.max_workers * cluster.resources_per_worker.cpu)
+    return max(1, min(granted, len(os.sched_getaffinity(0))))
 
-    Args:
-        spec: The stage's options.
-        donors: In the order of ``spec.models``.
-        base: What differences are taken from; None for a linear merge.
-    """
 
-    def __init__(
-        self, spec: MergeSpec, donors: list[ModelTensors], base: ModelTensors | None
-    ) -> None:
-        self._spec, self._donors, self._base = spec, donors, base
-        self._weights = [d.weight for d in spec.models]
-        self._names = donors[0].names()
-        self._thresholds = self._find_thresholds() if spec.method == "ties" else []
+class _Merge:
+    """One merge: what is found out first, then what is written."""
 
-    def write(self, context: StageContext) -> int:
+    def __init__(self, context: StageContext, spec: MergeSpec, here: Worker, crew: Crew) -> None:
+        self._context, self._spec, self._crew = context, spec, crew
+        self._merger = here.merger
+        self._names = list(self._merger.shapes)
+
+    def write(self) -> int:
         """Write the stage's ``model/``; returns the number of tensors."""
-        metrics = context.metrics(after_step=-1)  # this stage always starts from nothing
-        with context.directory.storage.writing("model") as folder:
-            writer = ShardWriter(folder)
-            for step, name in enumerate(self._names, start=1):
-                writer.add(name, self.tensor(name))
-                metrics.log(step, len(self._names), "tensors")
-            writer.finish()
-            copy_companions((self._base or self._donors[0]).folder, folder)
-            manifest.write(folder, key=context.key, method=self._spec.method)
+        storage = self._context.directory.storage
+        metrics = self._context.metrics(after_step=-1)  # this stage always starts from nothing
+        metrics.log(0, len(self._names), "tensors")
+        thresholds = self._thresholds()
+        shards = plan_shards(self._merger.shapes, parse_bytes(self._spec.shard_size))
+        if storage.local is None:
+            storage.remove("model")  # workers write there as they go
+        with storage.writing("model") as folder:
+            shared = folder if storage.local is not None else None
+            done = _Counter(metrics, len(self._names))
+            entries = list(self._crew.write(shards, thresholds, shared, done.add))
+            write_index(folder, shards)
+            copy_companions(self._merger.source, folder)
+            manifest.write(folder, key=self._context.key, known=entries, method=self._spec.method)
         metrics.close()
         return len(self._names)
 
-    def tensor(self, name: str) -> Tensor:
-        """One merged tensor, fp32."""
-        if self._base is None:
-            tensors = [d.load(name) for d in self._donors]
-            return methods.linear(tensors, self._weights, normalize=self._spec.normalize)
-        base = self._base.load(name)
-        if self._spec.method == "slerp":
-            return methods.slerp(base, self._donors[0].load(name), self._weights[0])
-        deltas = [self._sparse_delta(i, name, base) for i in range(len(self._donors))]
-        merged = methods.elect_and_merge(deltas, self._weights, normalize=self._spec.normalize)
-        return merged.add_(base)
-
-    def _sparse_delta(self, donor: int, name: str, base: Tensor) -> Tensor:
-        delta = self._donors[donor].load(name).sub_(base)
-        if self._spec.method == "ties":
-            return methods.trim(delta, self._thresholds[donor])
-        density = self._spec.models[donor].density
-        return methods.drop_and_rescale(delta, density, self._spec.seed, f"{donor}:{name}")
-
-    def _find_thresholds(self) -> list[float]:
-        assert self._base is not None, "the spec requires a base"
+    def _thresholds(self) -> Thresholds:
+        if self._spec.method != "ties" or self._spec.trim != "model":
+            return []
         found = []
-        for donor, given in zip(self._donors, self._spec.models, strict=True):
-            found.append(magnitude.threshold(partial(_deltas, donor, self._base), given.density))
-            log.info("%s: differences below %.3g are trimmed", donor.label, found[-1])
+        for i, donor in enumerate(self._spec.models):
+            counted = partial(self._crew.count, i, self._names)
+            found.append(magnitude.thresholds(counted, self._merger.recipe.densities(i)))
+            for density, smallest in found[-1].items():
+                log.info(
+                    "%s: at density %g, differences below %.3g are trimmed",
+                    *(donor.model, density, smallest),
+                )
         return found
 
 
-def _deltas(donor: ModelTensors, base: ModelTensors) -> Iterator[Tensor]:
-    return (donor.load(name).sub_(base.load(name)) for name in donor.names())
+class _Counter:
+    """Writes metrics as tensors are done."""
+
+    def __init__(self, metrics: MetricsWriter, total: int) -> None:
+        self._metrics, self._done, self._total = metrics, 0, total
+
+    def add(self, tensors: int) -> None:
+        self._done += tensors
+        self._metrics.log(self._done, self._total, "tensors")

@@ -1,8 +1,10 @@
-"""Read a model directory's weights one tensor at a time, memory-mapped."""
+"""Read a model directory's weights in pieces, without mapping files into memory."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from astrosage.errors import DataError
+from astrosage.models.layout import DTYPES, Place, places
 from astrosage.models.resolve import check_directory
 from astrosage.models.writing import INDEX
 
+PIECE = 1 << 20
+"""Entries of a piece: small enough to stay in a processor's cache between the steps of a merge."""
+
 _HEAD = "lm_head.weight"
-_MERGEABLE = ("BF16", "F16", "F32", "F64")
 
 
 class ModelTensors:
@@ -34,11 +39,10 @@ class ModelTensors:
         check_directory(folder, label)
         self.folder, self.label = folder, label
         self.config: dict[str, Any] = _read_json(folder / "config.json", label)
-        self._files: dict[str, Any] = {}
+        self._places: dict[str, Place] = {}
         with ExitStack() as stack:
             for path in _weight_files(folder, label):
-                opened = stack.enter_context(_opened(path, label))
-                self._files |= dict.fromkeys(opened.keys(), opened)
+                self._places |= places(_opened(path, label, stack))
             self._check_complete()
             self._leave_out_tied_head()
             self._stack = stack.pop_all()
@@ -51,56 +55,86 @@ class ModelTensors:
 
     def names(self) -> list[str]:
         """Sorted names."""
-        return sorted(self._files)
+        return sorted(self._places)
 
-    def shape(self, name: str) -> list[int]:
-        """A tensor's shape, without reading it."""
-        return list(self._files[name].get_slice(name).get_shape())
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        return self._places[name].shape
 
-    def load(self, name: str) -> Tensor:
-        """A tensor as fp32, the caller's own to change.
+    @property
+    def size(self) -> int:
+        """Bytes of all weights as they are stored."""
+        return sum(p.numel * DTYPES[p.dtype].itemsize for p in self._places.values())
+
+    def read(self, name: str, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """Entries of a flattened tensor, the caller's own to change.
 
         Raises:
-            DataError: If it has values that are not finite.
+            DataError: If they are not all finite, or not all there.
         """
-        # What the file gives is its mapped memory, the same at each call: never change it.
-        tensor: Tensor = self._files[name].get_tensor(name).to(torch.float32, copy=True)
-        # NaN and infinity show in the extremes, which take far less time than isfinite() of all.
-        if tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+        try:
+            piece = self._places[name].read(start, stop).to(dtype)
+        except OSError as error:
             raise DataError(
-                f"{self.label}: weight {name} has values that are not finite",
-                "that model is damaged or diverged; leave it out or fetch it again",
-            )
-        return tensor
+                f"{self.label}: weight {name} cannot be read: {error}", "fetch the model again"
+            ) from error
+        check_finite(piece, f"{self.label}: weight {name}")
+        return piece
 
     def _check_complete(self) -> None:
         index = self.folder / INDEX
         expected = _read_json(index, self.label)["weight_map"] if index.is_file() else {}
-        missing = sorted(set(expected) - set(self._files))
+        missing = sorted(set(expected) - set(self._places))
         if missing:
             raise DataError(
                 f"{self.label}: {self.folder / expected[missing[0]]} has no {missing[0]}, "
                 f"which {INDEX} says it has ({len(missing)} tensors in all)",
                 "the model is incomplete; fetch or export it again",
             )
-        for name, file in self._files.items():
-            dtype = file.get_slice(name).get_dtype()
-            if dtype not in _MERGEABLE:
+        for name, place in self._places.items():
+            if place.dtype not in DTYPES:
                 raise DataError(
-                    f"{self.label}: weight {name} has type {dtype}, which cannot be merged",
-                    f"give the model not quantised: {', '.join(_MERGEABLE)}",
+                    f"{self.label}: weight {name} has type {place.dtype}, which cannot be merged",
+                    f"give the model not quantised: {', '.join(DTYPES)}",
                 )
 
     def _leave_out_tied_head(self) -> None:
         """Some writers store a tied head a second time; one that differs is not tied."""
-        if not self.config.get("tie_word_embeddings") or _HEAD not in self._files:
+        if not self.config.get("tie_word_embeddings") or _HEAD not in self._places:
             return
-        head = self._files[_HEAD].get_tensor(_HEAD)
+        head = self._places[_HEAD]
         for name in self.names():
-            alike = name != _HEAD and self.shape(name) == list(head.shape)
-            if alike and torch.equal(self._files[name].get_tensor(name), head):
-                del self._files[_HEAD]
+            if name != _HEAD and _equal(self._places[name], head):
+                del self._places[_HEAD]
                 return
+
+
+def pieces(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The pieces of a tensor as ``(start, stop)`` of its flattened entries."""
+    count = math.prod(shape)
+    return [(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
+
+
+def check_finite(piece: Tensor, what: str) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        DataError: Naming what has them.
+    """
+    # They show in the sum, which takes far less time than isfinite() of all; so may an overflow.
+    if not math.isfinite(piece.sum(dtype=torch.float32)) and not piece.isfinite().all():
+        raise DataError(
+            f"{what} has values that are not finite",
+            "that model is damaged or diverged; leave it out or fetch it again",
+        )
+
+
+def _equal(a: Place, b: Place) -> bool:
+    return (
+        a.shape == b.shape
+        and a.dtype == b.dtype
+        and all(torch.equal(a.read(*piece), b.read(*piece)) for piece in pieces(a.shape))
+    )
 
 
 def _weight_files(folder: Path, label: str) -> list[Path]:
@@ -116,9 +150,11 @@ def _weight_files(folder: Path, label: str) -> list[Path]:
     return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
 
 
-def _opened(path: Path, label: str) -> Any:
+def _opened(path: Path, label: str, stack: ExitStack) -> int:
+    """A descriptor of a weight file whose header is sound and whose bytes are all there."""
     try:
-        return safe_open(path, framework="pt")
+        with safe_open(path, framework="pt"):
+            file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         raise DataError(
             f"{label}: {path} is missing; {INDEX} names it",
@@ -128,6 +164,8 @@ def _opened(path: Path, label: str) -> Any:
         raise DataError(
             f"{label}: {path} is no sound safetensors file: {error}", "fetch it again"
         ) from None
+    stack.callback(os.close, file)
+    return file
 
 
 def _read_json(path: Path, label: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,29 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def write(folder: Path, key: str, **extra: Any) -> dict[str, Any]:
+def entry(path: Path, name: str) -> dict[str, Any]:
+    """What a manifest says of a file: its path in the artefact, size and SHA-256."""
+    return {"path": name, "size": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def write(
+    folder: Path, key: str, *, known: Sequence[dict[str, Any]] = (), **extra: Any
+) -> dict[str, Any]:
     """Hash every file below ``folder`` and write its manifest.
 
     Args:
         folder: A local folder whose files are complete.
         key: The stage key (hash of spec and inputs) that the artefact answers to.
+        known: Entries of files that were hashed where they were written, and need not be here.
         extra: Further plain data to keep, such as token counts.
     """
-    files = [
-        {
-            "path": path.relative_to(folder).as_posix(),
-            "size": path.stat().st_size,
-            "sha256": sha256_file(path),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
-    ]
-    content = {"formatVersion": FORMAT_VERSION, "key": key, "files": files, **extra}
+    files = {e["path"]: e for e in known}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and path.name != NAME and name not in files:
+            files[name] = entry(path, name)
+    listed = [files[name] for name in sorted(files)]
+    content = {"formatVersion": FORMAT_VERSION, "key": key, "files": listed, **extra}
     temporary = folder / f".{NAME}.tmp"
     temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     temporary.replace(folder / NAME)
@@ -72,12 +77,12 @@ def verify(folder: Path, *, full: bool = False) -> dict[str, Any]:
             f"{folder} has no {NAME}: it is not a finished artefact",
             "run the stage that makes it again (`astroctl resume`)",
         ) from None
-    for entry in manifest["files"]:
-        path = folder / entry["path"]
-        found = problem(path, entry, full=full)
+    for expected in manifest["files"]:
+        path = folder / expected["path"]
+        found = problem(path, expected, full=full)
         if found:
             raise StorageError(
-                f"{path} {found}; the manifest says {entry['size']} bytes",
+                f"{path} {found}; the manifest says {expected['size']} bytes",
                 f"delete {folder} and `astroctl resume`: the stage is run again",
             )
     return manifest

@@ -9,13 +9,18 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
+from astrosage.spec.bench import AROUND as BENCH_AROUND
 from astrosage.spec.train import OPERATIONAL
 
 # What one person sets by command and another does not write into a file.
 _LEFT_OUT = ("spec.suspend",)
 # What may change under a run that goes on: where it runs and how patiently, not what it makes.
 _AROUND = ("spec.cluster", "spec.retry", "spec.suspend", "spec.ttlSecondsAfterFinished")
-_AROUND_STAGE = ("cluster", *(f"train.{to_camel(name)}" for name in OPERATIONAL))
+_AROUND_STAGE = (
+    "cluster",
+    *(f"train.{to_camel(name)}" for name in OPERATIONAL),
+    *BENCH_AROUND,
+)
 _SHOWN = 12
 
 

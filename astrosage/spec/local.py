@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic.alias_generators import to_camel
+
 from astrosage.errors import SpecError
 from astrosage.spec.job import AstroJob
 
@@ -16,11 +18,19 @@ POD_STORAGE = "/astrosage/storage"
 
 Kind = Literal["source", "questions", "model"]
 # Of each kind of stage: where it names files and models; `*` stands for every item of a list.
+_SOURCE = (
+    "path",
+    "arxiv.metadata",
+    "arxiv.exclude.doi",
+    "arxiv.exclude.ids",
+    "wikipedia.titles",
+    "wikipedia.tree",
+)
 _FIELDS: dict[str, tuple[tuple[str, Kind], ...]] = {
     "prepare": (
         ("model", "model"),
-        ("sources.*.path", "source"),
-        ("validation.sources.*.path", "source"),
+        *((f"sources.*.{name}", "source") for name in _SOURCE),
+        *((f"validation.sources.*.{name}", "source") for name in _SOURCE),
         ("decontaminate.against.*", "questions"),
     ),
     "train": (("model", "model"),),
@@ -29,7 +39,8 @@ _FIELDS: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("model", "model"),
         ("baseline", "model"),
         ("questions.*.path", "questions"),
-        ("heldout.*.path", "source"),
+        ("shots_from", "questions"),
+        *((f"heldout.*.{name}", "source") for name in _SOURCE),
     ),
 }
 
@@ -155,10 +166,12 @@ def _places(job: AstroJob) -> Iterator[tuple[Any, str | int, Named]]:
 
 def _walk(node: Any, path: list[str], where: str) -> Iterator[tuple[Any, Any, str]]:
     head, *rest = path
+    if node is None:  # a group of options that is not given
+        return
     if isinstance(node, list):
         steps = [(i, f"{where}[{i}]") for i in range(len(node))]
     else:
-        steps = [(head, f"{where}.{head}")]  # type: ignore[list-item]
+        steps = [(head, f"{where}.{to_camel(head)}")]  # type: ignore[list-item]
     for key, field in steps:
         if not rest:
             yield node, key, field

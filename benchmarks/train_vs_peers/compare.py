@@ -69,6 +69,10 @@ class Outcome:
     matmul_flops: float
 
 
+class Failed(Exception):
+    """A contestant did not come to its end."""
+
+
 def main() -> int:
     options = arguments()
     model = ensure_local("smollm2-135m")
@@ -88,15 +92,24 @@ def main() -> int:
             peers_python=options.peers_python,
         )
         base = evaluate.loss(model, model, data.heldout)
-        outcomes = []
+        outcomes: list[Outcome] = []
+        failures: dict[str, str] = {}
         for number in range(options.rounds):
             for name in options.contestants:
-                outcomes.append(run(name, number, settings, folder / f"{name}-{number}"))
+                if name in failures:
+                    continue
+                try:
+                    outcomes.append(run(name, number, settings, folder / f"{name}-{number}"))
+                except Failed as error:
+                    failures[name] = str(error)
+                    print(f"{name}: {error}", file=sys.stderr, flush=True)
+                    continue
                 print(json.dumps(asdict(outcomes[-1])), file=sys.stderr, flush=True)
     found = {
         "settings": described(settings) | {"rounds": options.rounds},
         "baseHeldoutLoss": base,
         "runs": [asdict(outcome) for outcome in outcomes],
+        "failures": failures,
     }
     print(json.dumps(found, indent=2))
     if options.results:
@@ -133,7 +146,10 @@ def run(name: str, number: int, settings: Settings, out: Path) -> Outcome:
             status = process.wait(timeout=_LIMIT_SECONDS)
     if status:
         tail = (out / "log.txt").read_text(encoding="utf-8", errors="replace")[-4000:]
-        raise SystemExit(f"{name} ended with status {status}:\n{tail}")
+        print(tail, file=sys.stderr, flush=True)
+        shutil.rmtree(out)
+        killed = "SIGKILL" in tail or "OutOfMemory" in tail
+        raise Failed("killed for lack of memory" if killed else f"ended with status {status}")
     lines = [json.loads(x) for x in (out / "steps.jsonl").read_text().splitlines()]
     counted = lines[WARM_UP_STEPS:]
     # From the end of the last warm-up step: what happens between steps counts too.

@@ -24,7 +24,13 @@ def page(found: dict[str, Any]) -> str:
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in found["runs"]:
         runs[run["name"]].append(run)
-    parts = [_head(found["settings"]), _table(runs), _ratios(runs), _losses(found, runs)]
+    parts = [
+        _head(found["settings"]),
+        _table(runs),
+        *(f"{_WHO[name]}: {reason}." for name, reason in found["failures"].items()),
+        _ratios(runs),
+        _losses(found, runs),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from astrosage.context import StageContext
 from astrosage.errors import AstroError, DataError, SpecError
+from astrosage.merge import run as run_module
+from astrosage.merge import tensors
 from astrosage.merge.run import run
 from astrosage.models import writing
 from astrosage.runs import manifest, metrics
@@ -162,22 +164,92 @@ def test_one_donor_of_full_density_is_the_donor(
         torch.testing.assert_close(tensor, donor[name], atol=1e-2, rtol=1e-2)
 
 
-def test_dare_ties_is_deterministic_in_shards_of_any_size(
-    tmp_path: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["slerp", "ties", "dare_linear", "dare_ties"])
+def test_the_result_does_not_depend_on_pieces_threads_or_shards(
+    tmp_path: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     donors = [{"model": str(m), "weight": 0.5, "density": 0.4} for m in models[1:]]
-    spec = {"method": "dare_ties", "base": str(models[0]), "models": donors, "seed": 3}
+    donors = donors[:1] if method == "slerp" else donors
+    spec = {"method": method, "base": str(models[0]), "models": donors, "seed": 3}
     whole = merge(tmp_path / "a", **spec)
-    defaults = writing.ShardWriter.__init__.__defaults__
-    monkeypatch.setattr(writing.ShardWriter.__init__, "__defaults__", (40_000,))
-    cut = merge(tmp_path / "b", **spec)
-    assert defaults == (writing.MAX_SHARD_BYTES,)
+    if method in ("slerp", "ties"):  # a piece has random numbers of its own
+        monkeypatch.setattr(tensors, "PIECE", 1000)
+    monkeypatch.setattr(run_module, "_threads", lambda context: 5)
+    cut = merge(tmp_path / "b", **spec, shardSize="40K")
     assert len(list(cut.glob("*.safetensors"))) > 2 > len(list(whole.glob("*.safetensors"))) - 1
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(cut)[name]), name
     assert AutoModelForCausalLM.from_pretrained(cut).num_parameters() > 0
     index = json.loads((cut / writing.INDEX).read_text())
     assert index["weight_map"].keys() == weights(cut).keys()
+    manifest.verify(cut, full=True)
+
+
+def test_dare_linear_adds_every_kept_difference(tmp_path: Path, models: list[Path]) -> None:
+    """Of opposed differences, dare_ties would leave one out."""
+    donors = [{"model": str(m), "weight": w} for m, w in zip(models[1:], (0.5, 0.25), strict=True)]
+    made = weights(
+        merge(tmp_path, method="dare_linear", base=str(models[0]), models=donors, normalize=False)
+    )
+    a, b = deltas(models[1], models[0]), deltas(models[2], models[0])
+    for name, start in weights(models[0]).items():
+        expected = (start.float() + 0.5 * a[name] + 0.25 * b[name]).to(torch.bfloat16)
+        torch.testing.assert_close(made[name], expected, atol=1e-6, rtol=2**-7)
+
+
+def test_scale_multiplies_the_merged_difference(tmp_path: Path, models: list[Path]) -> None:
+    spec = {"method": "ties", "base": str(models[0]), "models": [{"model": str(models[1])}]}
+    made = weights(merge(tmp_path, **spec, scale=0.5))
+    for name, delta in deltas(models[1], models[0]).items():
+        expected = (weights(models[0])[name].float() + 0.5 * delta).to(torch.bfloat16)
+        torch.testing.assert_close(made[name], expected, atol=1e-6, rtol=2**-7)
+
+
+def test_ties_can_trim_each_tensor_for_itself(tmp_path: Path, models: list[Path]) -> None:
+    donor = {"model": str(models[1]), "density": 0.3}
+    spec = {"method": "ties", "base": str(models[0]), "models": [donor]}
+    made = weights(merge(tmp_path, **spec, trim="tensor"))
+    for name, delta in deltas(models[1], models[0]).items():
+        kept = max(1, round(0.3 * delta.numel()))
+        smallest = delta.abs().flatten().sort(descending=True).values[kept - 1]
+        trimmed = torch.where(delta.abs() >= smallest, delta, 0.0)
+        expected = (weights(models[0])[name].float() + trimmed).to(torch.bfloat16)
+        assert torch.equal(made[name], expected), name
+
+
+def test_bfloat16_arithmetic_stays_near(tmp_path: Path, models: list[Path]) -> None:
+    donors = [{"model": str(m), "weight": 0.5} for m in models[1:]]
+    spec = {"method": "ties", "base": str(models[0]), "models": donors}
+    exact = weights(merge(tmp_path / "a", **spec))
+    rounded = weights(merge(tmp_path / "b", **spec, arithmetic="bfloat16"))
+    assert any(not torch.equal(t, rounded[n]) for n, t in exact.items())
+    for name, tensor in exact.items():  # where rounding turns a sign, single entries differ much
+        far = (tensor.float() - rounded[name].float()).abs().mean()
+        assert float(far) < 0.02 * float(tensor.float().abs().mean()), name
+
+
+def test_layers_and_modules_have_values_of_their_own(tmp_path: Path, models: list[Path]) -> None:
+    donor = {
+        "model": str(models[1]),
+        "weight": 0.0,
+        "overrides": [{"weights": [1.0, 0.5]}, {"tensors": "*.mlp.*", "layers": "1", "weight": 0}],
+    }
+    made = weights(merge(tmp_path, method="slerp", base=str(models[0]), models=[donor]))
+    base, end = weights(models[0]), weights(models[1])
+    for name, tensor in made.items():
+        if "layers.0." in name:
+            assert torch.equal(tensor, end[name]), name
+        elif "layers.1." not in name or ".mlp." in name:
+            assert torch.equal(tensor, base[name]), name
+        elif base[name].ndim == 2:
+            assert not torch.equal(tensor, base[name]), name
+            assert not torch.equal(tensor, end[name]), name
+
+
+def test_an_override_that_meets_nothing_is_refused(tmp_path: Path, models: list[Path]) -> None:
+    donors = [{"model": str(models[1]), "overrides": [{"tensors": "*.atn.*", "weight": 1}]}]
+    with pytest.raises(SpecError, match=r"models\[0\].overrides\[0\]: no tensor is called"):
+        merge(tmp_path, method="linear", models=donors)
 
 
 def changed(model: Path, folder: Path, edit: Any) -> Path:
@@ -311,7 +383,7 @@ def test_progress_is_recorded_once_however_often_it_runs(
         made = linear(tmp_path, *models[:2])
     lines = metrics.read(Storage(str(made.parent)))
     count = len(weights(made))
-    assert [line["step"] for line in lines] == list(range(1, count + 1))
+    assert [line["step"] for line in lines] == list(range(count + 1))
     assert {(line["total"], line["unit"]) for line in lines} == {(count, "tensors")}
 
 
@@ -332,6 +404,15 @@ def test_pickles_are_refused(tmp_path: Path, models: list[Path]) -> None:
         (
             {"models": [{"model": "a/b", "weight": 1}, {"model": "a/c", "weight": -1}]},
             "cannot be normalized",
+        ),
+        (
+            {"models": [{"model": "a/b", "overrides": [{"layers": "7-3", "weight": 1}]}]},
+            "`layers: 7-3` ends before it starts; write `3-7`",
+        ),
+        ({"models": [{"model": "a/b", "overrides": [{"layers": "7"}]}]}, "says nothing"),
+        (
+            {"models": [{"model": "a/b", "overrides": [{"weight": 1, "weights": [0, 1]}]}]},
+            "`weight` or `weights`, not both",
         ),
     ],
 )
