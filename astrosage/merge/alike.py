@@ -56,8 +56,8 @@ def _check_tensors(first: ModelTensors, other: ModelTensors) -> None:
     for name in first.names():
         if first.shape(name) != other.shape(name):
             raise DataError(
-                f"{name} is {first.shape(name)} in {first.label} and {other.shape(name)} in "
-                f"{other.label}",
+                f"{name} is {list(first.shape(name))} in {first.label} and "
+                f"{list(other.shape(name))} in {other.label}",
                 "merge models of one architecture and one vocabulary",
             )
 

@@ -6,8 +6,11 @@ Colours come from the page's style sheet, so that dark mode and print change the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from astrosage.report.text import Html, join, tag
 
@@ -95,11 +98,11 @@ def line_chart(
 
     parts = [_horizontal(to_y(t), tick_label(t, y_ticks)) for t in y_ticks]
     parts += [
-        _text(to_x(t), height - _BOTTOM + 18, tick_label(t, x_ticks), "middle")
+        text(to_x(t), height - _BOTTOM + 18, tick_label(t, x_ticks), "middle")
         for t in x_ticks
         if x_low <= t <= x_high
     ]
-    parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, height - 6, x_label, "middle"))
+    parts.append(text((_LEFT + WIDTH - _RIGHT) / 2, height - 6, x_label, "middle"))
     for line in drawn:
         at = [(to_x(x), to_y(y)) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
@@ -109,7 +112,12 @@ def line_chart(
         parts.append(tag("polyline", points=path, class_=f"line {line.style}"))
         if line.marks or len(at) == 1:
             parts += [_dot(x, y, line.style) for x, y in at]
-    return _figure(name, title, description, parts, height, [(x.label, x.style) for x in drawn])
+    data = {
+        "x": x_label,
+        "lines": [{"label": x.label, "points": [list(p) for p in finite(x.points)]} for x in lines],
+    }
+    legend = [(x.label, x.style) for x in drawn]
+    return figure(name, title, description, parts, height, legend, data)
 
 
 def stacked(series: Sequence[tuple[str, str, list[Point]]]) -> list[Line]:
@@ -151,14 +159,14 @@ def interval_chart(
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = f"{to_x(share):.1f}"
         parts.append(tag("line", x1=x, x2=x, y1="0", y2=f"{height - bottom}", class_="grid"))
-        parts.append(_text(to_x(share), height - 8, f"{share:.0%}", "middle"))
+        parts.append(text(to_x(share), height - 8, f"{share:.0%}", "middle"))
     if chance is not None:
         x = f"{to_x(chance):.1f}"
         parts.append(tag("line", x1=x, x2=x, y1="0", y2=f"{height - bottom}", class_="chance"))
     y = 0.0
     for group in groups:
         y += head
-        parts.append(_text(0, y - 8, group.label, "start", "strong"))
+        parts.append(text(0, y - 8, group.label, "start", "strong"))
         for item in group.bars:
             parts += _bar(item, y, bar, to_x)
             y += bar + gap
@@ -166,7 +174,11 @@ def interval_chart(
     legend = [(b.label, b.style) for b in groups[0].bars] if groups else []
     if chance is not None:
         legend.append(("guessing", "chance"))
-    return _figure(name, title, description, parts, height, legend)
+    data = {"guessing": chance, "groups": [asdict(group) for group in groups]}
+    for group in data["groups"]:
+        for item in group["bars"]:
+            del item["style"]
+    return figure(name, title, description, parts, height, legend, data)
 
 
 def _bar(item: Bar, y: float, height: float, to_x: object) -> list[Html]:
@@ -174,7 +186,7 @@ def _bar(item: Bar, y: float, height: float, to_x: object) -> list[Html]:
     middle = y + height / 2
     zero, value, low, high = (float(to_x(v)) for v in (0.0, item.value, item.low, item.high))
     return [
-        _text(zero - 8, middle + 4, item.label, "end"),
+        text(zero - 8, middle + 4, item.label, "end"),
         tag(
             "rect",
             x=f"{zero:.1f}",
@@ -195,27 +207,77 @@ def _whisker(x1: float, x2: float, y1: float, y2: float) -> Html:
     )
 
 
-def _figure(
+@dataclass(frozen=True)
+class Drawn:
+    """A figure of the report, as it can be used elsewhere.
+
+    Attributes:
+        name: Unique in the report.
+        title: What is drawn.
+        description: What is to be seen in it.
+        svg: The picture; its colours are those of the page's style sheet.
+        legend: Labels and CSS classes of what is in it.
+        data: The numbers.
+    """
+
+    name: str
+    title: str
+    description: str
+    svg: Html
+    legend: list[tuple[str, str]]
+    data: Any
+
+
+_collected: ContextVar[list[Drawn] | None] = ContextVar("figures", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Drawn]]:
+    """Keep every figure that is drawn in the block."""
+    found: list[Drawn] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def figure(
     name: str,
     title: str,
     description: str,
     parts: Sequence[Html],
     height: float,
     legend: Sequence[tuple[str, str]],
+    data: Any = None,
+    width: float = WIDTH,
 ) -> Html:
+    """A picture with its title and legend.
+
+    Args:
+        name: Unique in the page; the ids of title and description are made from it.
+        title: What is drawn.
+        description: What is to be seen in it, for those who do not see it.
+        parts: SVG elements.
+        height: Of the picture, in its own units.
+        legend: Labels and the CSS classes that give their colours.
+        data: The numbers that are drawn, as plain data.
+        width: Of the picture.
+    """
     svg = tag(
         "svg",
         tag("title", title, id=f"{name}-title"),
         tag("desc", description, id=f"{name}-desc"),
         *parts,
-        viewBox=f"0 0 {WIDTH} {height:.0f}",
+        viewBox=f"0 0 {width:.0f} {height:.0f}",
         role="img",
         aria_labelledby=f"{name}-title {name}-desc",
     )
-    keys = join(
-        tag("span", tag("i", class_=f"key {style}"), label)
-        for label, style in dict.fromkeys(legend)
-    )
+    entries = list(dict.fromkeys(legend))
+    kept = _collected.get()
+    if kept is not None:
+        kept.append(Drawn(name, title, description, svg, entries, data))
+    keys = join(tag("span", tag("i", class_=f"key {style}"), label) for label, style in entries)
     caption = tag("figcaption", tag("strong", title), tag("span", keys, class_="legend"))
     return tag("figure", caption, svg)
 
@@ -224,11 +286,12 @@ def _horizontal(y: float, label: str) -> Html:
     line = tag(
         "line", x1=f"{_LEFT}", x2=f"{WIDTH - _RIGHT}", y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"
     )
-    return join([line, _text(_LEFT - 8, y + 4, label, "end")])
+    return join([line, text(_LEFT - 8, y + 4, label, "end")])
 
 
-def _text(x: float, y: float, text: str, anchor: str, style: str | None = None) -> Html:
-    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=style)
+def text(x: float, y: float, words: str, anchor: str, style: str | None = None) -> Html:
+    """A line of text; ``anchor`` is ``start``, ``middle`` or ``end``."""
+    return tag("text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=style)
 
 
 def _dot(x: float, y: float, style: str) -> Html:

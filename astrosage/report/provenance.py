@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from astrosage.report.facts import RunFacts, StageFacts
+from astrosage.report.picture import picture
 from astrosage.report.text import (
     Html,
     count,
@@ -65,11 +66,12 @@ def _money(facts: RunFacts, seconds: float) -> str:
 
 
 def lineage(facts: RunFacts) -> Html:
-    """Each stage's inputs with hashes and licences."""
+    """The picture, and each stage's inputs with hashes and licences."""
     recorded = [s for s in facts.stages if s.entry]
     if not recorded:
-        return tag("p", "No stage has finished yet, so nothing is recorded.", class_="soft")
-    return join([*map(_inputs, recorded), _environment(recorded)])
+        note = tag("p", "No stage has finished yet, so nothing is recorded.", class_="soft")
+        return join([picture(facts), note])
+    return join([picture(facts), *map(_inputs, recorded), _environment(recorded)])
 
 
 def _inputs(stage: StageFacts) -> Html:

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astrosage.errors import SpecError
@@ -49,6 +49,7 @@ def test_the_last_override_counts_and_leaves_the_other_value() -> None:
     assert (share.weight, share.density) == (0.9, 0.3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=9), st.integers(1, 40))
 def test_a_list_begins_and_ends_where_it_says_and_stays_within(
     values: list[float], layers: int

@@ -27,7 +27,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [tiny.make_model(folder / f"m{seed}", seed) for seed in range(3)]
 
 
-def merge(folder: Path, **spec: Any) -> Path:
+def merge(folder: Path, workers: int = 1, **spec: Any) -> Path:
+    cluster = {"workers": workers, "resourcesPerWorker": {"cpu": 1}}
     job = parse(
         {
             "metadata": {"name": "m"},
@@ -35,6 +36,7 @@ def merge(folder: Path, **spec: Any) -> Path:
                 "model": "smollm2-135m",
                 "storage": str(folder),
                 "stages": [{"name": "merged", "merge": spec}],
+                "cluster": cluster,
             },
         }
     )

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from astroctl.cli.command import command as make
 from astroctl.cli.options import run_argument, run_options, where_from, where_options
 
+if TYPE_CHECKING:
+    from astrosage.runs.directory import RunDirectory
 
-@make("report", "astroctl report astro-mini --open")
+
+@make(
+    "report",
+    "astroctl report astro-mini --open\nastroctl report astro-mini --figures paper/figures",
+)
 @run_argument(required=False)
 @run_options
 @where_options
@@ -23,15 +29,33 @@ from astroctl.cli.options import run_argument, run_options, where_from, where_op
     help="Write it here  [default: into the run directory]",
 )
 @click.option("--open", "show", is_flag=True, help="Open it in a browser.")
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write each figure there as files of its own, instead of the page.",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["svg", "png", "json"]),
+    help="Of the figures; may be repeated  [default: all three]",
+)
 def command(
     name: str | None,
     namespace: str | None,
     storage: str | None,
     file: Path | None,
     show: bool,
+    figures: Path | None,
+    formats: tuple[str, ...],
     **where: Any,
 ) -> None:
-    """Write a run's report, one HTML file, from its run directory; prints its path."""
+    """Write a run's report, one HTML file, from its run directory; prints its path.
+
+    With --figures, its figures for papers and slides: SVG, PNG, and JSON with their numbers.
+    """
     from astroctl.runs.choose import runs_of
     from astroctl.runs.find import find
     from astrosage.errors import StorageError
@@ -39,6 +63,11 @@ def command(
 
     record = find(name, namespace, storage, where_from(where))
     directory = runs_of(record).directory(record)
+    if figures is not None:
+        _figures(directory, figures, formats)
+        return
+    if formats:
+        raise click.UsageError("--format is for --figures FOLDER")
     page = build_report(directory)
     if file is None:
         path = _into(directory, page)
@@ -55,11 +84,17 @@ def command(
         webbrowser.open(path if "://" in path else f"file://{path}")
 
 
-def _into(directory: object, page: str) -> str:
-    """Store the page with the last bench; a run without one keeps it at its top."""
-    from astrosage.runs.directory import RunDirectory
+def _figures(directory: RunDirectory, folder: Path, formats: tuple[str, ...]) -> None:
+    from astrosage.report import figures
 
-    assert isinstance(directory, RunDirectory)
+    made = figures.write(directory, folder, formats or figures.FORMATS)
+    click.echo("\n".join(map(str, made)))
+    if not made:
+        click.echo("the report has no figures yet: no stage has been trained or scored", err=True)
+
+
+def _into(directory: RunDirectory, page: str) -> str:
+    """Store the page with the last bench; a run without one keeps it at its top."""
     scored = [
         s
         for s in directory.job().spec.stages
