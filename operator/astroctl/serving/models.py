@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from astroctl.runs.choose import runs_of
 from astroctl.runs.find import find
 from astroctl.runs.registry import Record
+from astroctl.serving.card import card_of
 from astrosage.errors import NotFoundError, SpecError
 from astrosage.models import resolve
+from astrosage.runs.directory import RunDirectory
 from astrosage.spec import graph
 from astrosage.spec.base import did_you_mean
 from astrosage.spec.job import AstroJob
@@ -24,11 +26,15 @@ class Model:
         reference: Directory, URI, alias or hub id.
         name: What it is called.
         job: The run that made it, if one did.
+        card: What the run tells of it, for the server's page.
+        directory: The directory of the run that made it.
     """
 
     reference: str
     name: str
     job: AstroJob | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+    directory: RunDirectory | None = None
 
 
 def find_model(
@@ -90,7 +96,8 @@ def model_of_run(record: Record, stage: str | None) -> Model:
     for made in reversed(makers):
         if directory.finished(made) is not None:
             path = directory.stage(made.name).storage.path("model")
-            return Model(path, record.name, job)
+            card = card_of(directory, job, made.name)
+            return Model(path, record.name, job, card, directory)
     raise NotFoundError(
         f"the run `{record.name}` has no finished model"
         + (f" of stage `{stage}`" if stage else ""),
