@@ -8,8 +8,10 @@ because custom resources have no classes there.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,20 @@ FIELD_MANAGER = "astroctl"
 _PAGE = 500
 _TIMEOUT_SECONDS = (5.0, 30.0)
 Object = dict[str, Any]
+
+
+@contextmanager
+def _said() -> Iterator[list[str]]:
+    """What the library logs meanwhile: that a login program failed, it tells nobody else."""
+    said: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield said
+    finally:
+        root.removeHandler(handler)
 
 
 class Kube:
@@ -72,13 +88,15 @@ class Kube:
                     "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
                 ).read_text()
                 return cls(client.ApiClient(configuration), namespace.strip(), "in-cluster")
-            config.load_kube_config(
-                config_file=kubeconfig, context=context, client_configuration=configuration
-            )
+            with _said() as said:
+                config.load_kube_config(
+                    config_file=kubeconfig, context=context, client_configuration=configuration
+                )
             contexts, active = config.list_kube_config_contexts(config_file=kubeconfig)
         except ConfigException as error:
+            missing = kubeconfig if kubeconfig and not Path(kubeconfig).exists() else None
             raise NotFoundError(
-                f"no usable kubeconfig: {error}",
+                f"no usable kubeconfig: {f'{missing} does not exist' if missing else error}",
                 "set KUBECONFIG or write ~/.kube/config; `kubectl config get-contexts` lists what "
                 "it has",
             ) from None
@@ -86,6 +104,12 @@ class Kube:
             raise ClusterError(
                 f"the kubeconfig cannot be used: {error}", "`kubectl cluster-info` must work first"
             ) from None
+        if said and not configuration.api_key and not configuration.cert_file:
+            raise ClusterError(
+                f"the kubeconfig's way to log in failed: {'; '.join(said)}",
+                "install the program that it names, or log in again; `kubectl cluster-info` must "
+                "work first",
+            )
         chosen = next((c for c in contexts if c["name"] == context), active)
         namespace = chosen["context"].get("namespace") or "default"
         return cls(client.ApiClient(configuration), namespace, str(chosen["name"]))

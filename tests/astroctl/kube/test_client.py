@@ -19,7 +19,7 @@ from astroctl.kube.errors import (
     Unauthorized,
     explain,
 )
-from astrosage.errors import AstroError, NotFoundError
+from astrosage.errors import AstroError, ClusterError, NotFoundError
 
 
 def config_map(name: str, namespace: str, **data: str) -> dict[str, Any]:
@@ -104,13 +104,45 @@ def test_rights_and_credentials(user: Any, namespace: str, tmp_path: Path) -> No
 def test_a_kubeconfig_that_is_missing_or_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(NotFoundError, match="kubeconfig"):
+    with pytest.raises(NotFoundError, match=r"kubeconfig: .*none does not exist"):
         Kube.connect(kubeconfig=str(tmp_path / "none"))
     broken = tmp_path / "broken"
     for text in ("{", "[]", "a: b", "apiVersion: v1\nkind: Config\ncontexts: []\n", ""):
         broken.write_text(text)
         with pytest.raises(AstroError, match="kubeconfig"):
             Kube.connect(kubeconfig=str(broken))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("no-such-login-program", [], "'no-such-login-program'"),
+        ("sh", ["-c", "echo 'expired: log in again' >&2; exit 3"], "expired: log in again"),
+        ("sh", ["-c", "echo no JSON"], "failed to decode"),
+    ],
+)
+def test_a_login_program_that_fails_is_told_of(
+    tmp_path: Path, command: str, arguments: list[str], words: str
+) -> None:
+    login = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": command,
+        "args": arguments,
+        "interactiveMode": "Never",
+    }
+    data = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": login}}],
+    }
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(data))
+    with pytest.raises(ClusterError, match="way to log in failed") as caught:
+        Kube.connect(kubeconfig=str(file))
+    assert words in caught.value.message
 
 
 def test_a_server_that_is_not_there(plane: Any, tmp_path: Path) -> None:
