@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from astrosage.data.decontaminate import Hit
-from astrosage.spec.stages import Source
+from astrosage.data.licenses import LicensePolicy
+from astrosage.data.tally import Tally
+from astrosage.spec.sources import Licenses, Source
 
 
 @dataclass
@@ -19,6 +21,7 @@ class SourceAccount:
         records: Records read.
         kept: Records that training or validation uses.
         tokens: What came of them in each split, copies by weight included.
+        reading: What reading them left out or changed.
     """
 
     source: Source
@@ -26,6 +29,7 @@ class SourceAccount:
     records: int = 0
     kept: int = 0
     tokens: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
+    reading: Tally = field(default_factory=Tally)
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Account:
 
     Attributes:
         sources: One account for each source.
+        licenses: Which licences are taken; counts records by licence.
         empty: Records without any text.
         duplicates: Records equal to an earlier one.
         held_out: Training records equal to a validation record.
@@ -46,6 +51,7 @@ class Account:
     """
 
     sources: list[SourceAccount] = field(default_factory=list)
+    licenses: LicensePolicy = field(default_factory=lambda: LicensePolicy(Licenses()))
     empty: int = 0
     duplicates: int = 0
     held_out: int = 0
@@ -78,6 +84,8 @@ class Account:
         return {
             "records": self.records,
             "kept": self.kept,
+            "licenseRefused": self.licenses.refused.total(),
+            "unreadable": sum(s.reading.counts["failed"] for s in self.sources),
             "empty": self.empty,
             "duplicates": self.duplicates,
             "heldOutDuplicates": self.held_out,
@@ -105,6 +113,7 @@ class Account:
                 "trainTokens": s.tokens["train"],
                 "validationTokens": s.tokens["validation"],
                 "trainShare": round(s.tokens["train"] / total, 6),
+                **({"reading": s.reading.to_dict()} if s.reading.counts else {}),
             }
             for s in self.sources
         ]

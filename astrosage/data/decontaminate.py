@@ -38,8 +38,8 @@ class QuestionLike(Protocol):
         """The options."""
 
     @property
-    def answer(self) -> int:
-        """Index of the right option."""
+    def answer(self) -> int | None:
+        """Index of the right option; None where the file has no keys."""
 
     @property
     def explanation(self) -> str | None:
@@ -108,7 +108,8 @@ class QuestionIndex:
                     self._needles.setdefault(needle[:_ANCHOR], []).append(entry)
 
     def _parts(self, question: QuestionLike) -> Iterator[tuple[str, tuple[str, ...]]]:
-        stem, answer = words(question.question), words(question.choices[question.answer])
+        stem, key = words(question.question), question.answer
+        answer = words(question.choices[key]) if key is not None else []
         if SHORTEST_STEM <= len(stem) < self._ngram:
             yield "stem", tuple(stem)
         for part, found in (

@@ -5,23 +5,25 @@ from __future__ import annotations
 from astrosage.data.decontaminate import QuestionIndex
 from astrosage.data.sources import digests
 from astrosage.runs.manifest import digest
+from astrosage.spec.bench import Layout
 from astrosage.spec.graph import path_of
 from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import BenchSpec, PrepareSpec, Stage
 
 
-def question_files(job: AstroJob, stage: Stage) -> dict[str, str]:
-    """``path -> field`` of each question file: the stage's own and those of every bench stage."""
+def question_files(job: AstroJob, stage: Stage) -> dict[str, tuple[str, Layout | None]]:
+    """``path -> (field, layout)`` of each question file: its own and those of all bench stages."""
     body = stage.body
     assert isinstance(body, PrepareSpec)
-    files: dict[str, str] = {}
+    files: dict[str, tuple[str, Layout | None]] = {}
     for i, path in enumerate(body.decontaminate.against):
         field = f"{path_of(job, stage)}.prepare.decontaminate.against[{i}]"
-        files.setdefault(path, field)
+        files.setdefault(path, (field, None))
     for other in job.spec.stages:
         if isinstance(other.body, BenchSpec):
             for i, item in enumerate(other.body.questions):
-                files.setdefault(item.path, f"{path_of(job, other)}.bench.questions[{i}].path")
+                field = f"{path_of(job, other)}.bench.questions[{i}].path"
+                files.setdefault(item.path, (field, item.layout))
     return files
 
 
@@ -40,8 +42,8 @@ def build_index(
 
     index = QuestionIndex(ngram)
     files: list[dict[str, object]] = []
-    for path, field in question_files(job, stage).items():
-        questions = load(path, field)
+    for path, (field, layout) in question_files(job, stage).items():
+        questions = load(path, field, layout)
         index.add(questions, path)
         found = digests(path, field)
         sha256 = found[0][1] if len(found) == 1 else digest([sha for _, sha in found])

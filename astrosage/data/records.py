@@ -26,6 +26,7 @@ class Record:
         line: The line it stands on; 1 for a file that is one document.
         text: The document (format ``text``).
         messages: The conversation, each message with ``role`` and ``content`` (format ``chat``).
+        license: Its own licence, where the source states one for each record.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Record:
     line: int
     text: str = ""
     messages: tuple[Message, ...] = ()
+    license: str | None = None
 
     @property
     def where(self) -> str:
@@ -64,11 +66,35 @@ def parse_line(line: str, source: str, number: int, format: Format, text_field: 
             f"{where}: {_kind(data)} was found, an object is needed",
             f'write {{"{"messages" if format == "chat" else text_field}": …}} on each line',
         )
-    own = data.get("id")
+    return make_record(data, source, number, format, text_field)
+
+
+def make_record(
+    data: dict[str, Any],
+    source: str,
+    number: int,
+    format: Format,  # noqa: A002
+    text_field: str,
+) -> Record:
+    """Plain data as a record.
+
+    Args:
+        data: The record's fields.
+        source: Its file.
+        number: Its line or row, from 1.
+        format: ``text`` or ``chat``.
+        text_field: Which field holds the text.
+
+    Raises:
+        DataError: Naming file, line and field, and what was found there.
+    """
+    where = f"{source}, line {number}"
+    own, license_ = data.get("id"), data.get("license")
     name = str(own) if isinstance(own, str | int) else f"{source.rsplit('/', 1)[-1]}:{number}"
+    license_ = license_ if isinstance(license_, str) and license_.strip() else None
     if format == "chat":
-        return Record(name, source, number, messages=_messages(data, where))
-    return Record(name, source, number, text=_text(data, text_field, where))
+        return Record(name, source, number, messages=_messages(data, where), license=license_)
+    return Record(name, source, number, text=_text(data, text_field, where), license=license_)
 
 
 def _text(data: dict[str, Any], field: str, where: str) -> str:

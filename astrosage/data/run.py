@@ -141,6 +141,7 @@ class _Preparation:
             **self.account.counts(),
             "padding": {name: self._padding(s) for name, s in summaries.items()},
             "shares": self.account.shares(),
+            "licenses": self.account.licenses.to_dict(),
         }
         full = {
             "model": self.spec.model or self.context.job.spec.model,

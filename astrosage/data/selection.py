@@ -9,6 +9,7 @@ from astrosage.data.account import Account, SourceAccount
 from astrosage.data.clean import clean
 from astrosage.data.decontaminate import Decontaminator
 from astrosage.data.deduplicate import Deduplicator, record_key
+from astrosage.data.licenses import LicensePolicy, check_licenses
 from astrosage.data.records import Record
 from astrosage.data.sampling import copies, is_held_out
 from astrosage.data.sources import read_records
@@ -48,14 +49,19 @@ def choose(
         account: Kept up to date.
 
     Raises:
+        SpecError: If a source cannot have a licence that the stage takes.
         NotFoundError, DataError: At the first record that cannot be used.
     """
+    check_licenses(spec, field)
+    account.licenses = LicensePolicy(spec.licenses)
     seen, held_out = Deduplicator(), Deduplicator()
     for source, where, is_validation in sources_of(spec, field):
         own = SourceAccount(source, is_validation)
         account.sources.append(own)
-        for record in read_records(source, spec.format, where):
+        for record in read_records(source, spec.format, where, own.reading):
             own.records += 1
+            if not account.licenses.admits(record.license or source.license):
+                continue
             record = clean(record)
             if not any(record.texts):
                 account.empty += 1

@@ -5,19 +5,24 @@ Light enough for the command line, which checks every record before a job is sub
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from astrosage.data.reading import count_lines, empty, read_lines, read_text
-from astrosage.data.records import Format, Record, parse_line
-from astrosage.errors import AstroError, DataError, NotFoundError, SpecError, StorageError
+from astrosage.data.formats.base import File, Reading
+from astrosage.data.formats.kinds import kind_of, reader
+from astrosage.data.reading import count_lines
+from astrosage.data.records import Format, Record
+from astrosage.data.tally import Tally
+from astrosage.errors import AstroError, NotFoundError, SpecError, StorageError
 from astrosage.runs.manifest import sha256_file
 from astrosage.spec.stages import Source
 
-TEXT_ENDINGS = (".txt", ".md")
-LINE_ENDINGS = (".jsonl",)
+# Rough figures, as they are stored: a paper with its figures, an article of a packed dump.
+_BYTES_A_RECORD = {"arxiv": 1_000_000, "wikipedia": 1_500}
 
 
 def expand(path: str, field: str) -> list[Path | str]:
@@ -63,6 +68,7 @@ def _expand_uri(path: str, field: str) -> list[str]:
                 key=lambda p: p.split("/"),
             )
         if not found:
+            _ask(fs, inner, path)
             raise _nothing(path, field)
         return [str(fs.unstrip_protocol(p)) for p in found]
     except AstroError:
@@ -72,65 +78,84 @@ def _expand_uri(path: str, field: str) -> list[str]:
     except ValueError as error:
         raise SpecError(f"{field}: {path}: {error}", "use a local path or s3://, gs://…") from None
     except Exception as error:  # each store's driver raises a family of its own
-        raise StorageError(
-            f"{field}: {path} cannot be listed: {error}", "check the address and the credentials"
-        ) from error
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise StorageError(f"{field}: {path} cannot be listed: {reason}", _hint(path)) from error
+
+
+def _ask(fs: Any, inner: str, path: str) -> None:
+    """Let a hub that cannot be reached say so; asked for files alone, it has none."""
+    if path.startswith("hf://") and not glob.has_magic(path):
+        with contextlib.suppress(FileNotFoundError):
+            fs.info(inner)
+
+
+def _hint(path: str) -> str:
+    if path.startswith("hf://"):
+        return (
+            "the model hub must be reachable: HF_ENDPOINT names a mirror, HF_TOKEN opens private "
+            "data sets; without either, copy the files and name their folder"
+        )
+    return "check the address and the credentials"
 
 
 def _nothing(path: str, field: str) -> NotFoundError:
     what = "no file matches the pattern" if glob.has_magic(path) else "no such file:"
-    return NotFoundError(
-        f"{field}: {what} {path}",
-        "local paths are relative to the run file's folder",
-    )
+    hint = "local paths are relative to the run file's folder"
+    if path.startswith("hf://"):
+        hint = "name files, as in hf://datasets/OWNER/NAME@REVISION/**/*.parquet"
+    return NotFoundError(f"{field}: {what} {path}", hint)
 
 
-def read_records(source: Source, format: Format, field: str) -> Iterator[Record]:  # noqa: A002
+def read_records(
+    source: Source,
+    format: Format,  # noqa: A002
+    field: str,
+    tally: Tally | None = None,
+    *,
+    glance: bool = False,
+) -> Iterator[Record]:
     """All records of a source, in the order of its files and lines.
 
     Args:
-        source: What to read: ``.txt`` and ``.md`` (one document a file), ``.jsonl``, each also
-            with ``.gz``.
+        source: What to read; see ``kind``.
         format: ``text`` or ``chat``.
         field: The source's place in the run file, such as ``spec.stages[0].prepare.sources[0]``.
+        tally: Takes what is left out or changed.
+        glance: Read the first of each large file only, to check the form.
 
     Raises:
-        NotFoundError, DataError: At the first file or line that cannot be used.
+        NotFoundError, DataError: At the first file or record that cannot be used; where the source
+            says ``onError: skip``, once there are too many of them.
     """
+    reading = Reading(source, format, field, tally if tally is not None else Tally())
+    reading.glance = glance
+    for kind, files in _by_kind(source, format, field):
+        yield from reader(kind)(files, reading)
+    reading.judge()
+
+
+def _by_kind(
+    source: Source,
+    format: Format,  # noqa: A002
+    field: str,
+) -> Iterator[tuple[str, list[File]]]:
+    """The source's files in order, consecutive ones of a kind together."""
+    files: list[File] = []
+    last = ""
     for file in expand(source.path, f"{field}.path"):
-        ending = _check_ending(file, format, field)
-        if ending in TEXT_ENDINGS:
-            name = str(file).rsplit("/", 1)[-1]
-            yield Record(name, str(file), 1, text=read_text(file))
-        else:
-            yield from _read_jsonl(file, format, source.text_field)
-
-
-def _read_jsonl(file: Path | str, format: Format, text_field: str) -> Iterator[Record]:  # noqa: A002
-    records, size = 0, 0
-    for number, line in read_lines(file):
-        size += len(line)
-        if line.strip():
-            records += 1
-            yield parse_line(line, str(file), number, format, text_field)
-    if not records:
-        raise empty(file, size)
-
-
-def _check_ending(file: Path | str, format: Format, field: str) -> str:  # noqa: A002
-    ending = Path(str(file).removesuffix(".gz")).suffix.lower()
-    allowed = LINE_ENDINGS if format == "chat" else (*TEXT_ENDINGS, *LINE_ENDINGS)
-    if ending not in allowed:
-        raise DataError(
-            f"{field}.path: {file} ends in `{ending or 'nothing'}`, which `format: {format}` "
-            "does not read",
-            f"allowed: {', '.join(allowed)}, each also with .gz; narrow the pattern",
-        )
-    return ending
+        kind = kind_of(file, source, format, field)
+        if kind != last and files:
+            yield last, files
+            files = []
+        files.append(file)
+        last = kind
+    yield last, files
 
 
 def check_source(source: Source, format: Format, field: str) -> int:  # noqa: A002
-    """Read a source whole, so that its first fault is found before anything runs.
+    """Read a source, so that its first fault is found before anything runs.
+
+    Archives and dumps, which take hours, are only begun.
 
     Returns:
         The number of records.
@@ -138,20 +163,47 @@ def check_source(source: Source, format: Format, field: str) -> int:  # noqa: A0
     Raises:
         NotFoundError, DataError: As :func:`read_records`.
     """
-    return sum(1 for _ in read_records(source, format, field))
+    for name, path in source.lists():
+        expand(path, f"{field}.{name}")
+    return sum(1 for _ in read_records(source, format, field, glance=True))
 
 
 def count_records(source: Source, field: str) -> int:
-    """About how many records a source has, without reading them as JSON; for progress only."""
-    files = expand(source.path, f"{field}.path")
+    """About how many records a source has, without reading them; for progress only."""
     return sum(
-        count_lines(f) if str(f).removesuffix(".gz").endswith(LINE_ENDINGS) else 1 for f in files
+        _count(kind, file, source, field)
+        for kind, files in _by_kind(source, "text", field)
+        for file in files
     )
+
+
+def _count(kind: str, file: File, source: Source, field: str) -> int:
+    reading = Reading(source, "text", field)
+    if kind == "jsonl":
+        return count_lines(file, reading.limits)
+    if kind == "parquet":
+        from astrosage.data.formats.parquet import count_rows
+
+        return count_rows(file, reading)
+    if kind in _BYTES_A_RECORD:
+        return max(1, size_of(file) // _BYTES_A_RECORD[kind])
+    return 1
+
+
+def size_of(file: File) -> int:
+    """A file's size in bytes, as it is stored; 0 where a store does not say."""
+    if isinstance(file, Path):
+        return file.stat().st_size
+    import fsspec
+
+    fs, inner = fsspec.core.url_to_fs(file)
+    return int(fs.size(inner) or 0)
 
 
 def digest(source: Source, field: str = "source") -> list[tuple[str, str]]:
     """``(path, SHA-256)`` of each of a source's files, for the lineage."""
-    return digests(source.path, f"{field}.path")
+    lists = [d for name, path in source.lists() for d in digests(path, f"{field}.{name}")]
+    return digests(source.path, f"{field}.path") + lists
 
 
 def digests(path: str, field: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from astrosage.plan import training
 from astrosage.plan.machine import Machine
 from astrosage.runs.storage import Storage
 from astrosage.spec import graph
+from astrosage.spec.bench import Layout
 from astrosage.spec.cluster import Cluster, Elastic
 from astrosage.spec.job import AstroJob
 from astrosage.spec.local import in_pods
@@ -210,17 +211,21 @@ def _check_length(job: AstroJob, stage: Stage) -> None:
 
 
 def _check_inputs(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None:
+    from astrosage.data.licenses import check_licenses
     from astrosage.data.sources import check_source
 
+    for stage in stages:
+        if isinstance(stage.body, PrepareSpec):
+            check_licenses(stage.body, f"{graph.path_of(job, stage)}.prepare")
     for field, source, format_ in _sources(job, stages):
         if _can_read(source.path, remote):
             check_source(source, format_, field)
     seen: set[str] = set()
-    for field, path in _question_files(job, stages):
+    for field, path, layout in _question_files(job, stages):
         if path not in seen and _can_read(path, remote):
             from astrosage.bench.questions import load
 
-            load(path, field)
+            load(path, field, layout)
             seen.add(path)
 
 
@@ -246,7 +251,9 @@ def _sources(
                 yield f"{where}.bench.heldout[{i}]", source, "text"
 
 
-def _question_files(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[str, str]]:
+def _question_files(
+    job: AstroJob, stages: Iterable[Stage]
+) -> Iterator[tuple[str, str, Layout | None]]:
     """Question files of the stages, and, where data is prepared, those it is cleaned against."""
     chosen = list(stages)
     prepares = any(s.prepare and s.prepare.decontaminate.enabled for s in chosen)
@@ -254,10 +261,12 @@ def _question_files(job: AstroJob, stages: Iterable[Stage]) -> Iterator[tuple[st
         where, body = graph.path_of(job, stage), stage.body
         if isinstance(body, BenchSpec):
             for i, item in enumerate(body.questions):
-                yield f"{where}.bench.questions[{i}].path", item.path
+                yield f"{where}.bench.questions[{i}].path", item.path, item.layout
+            if body.shots_from:
+                yield f"{where}.bench.shotsFrom", body.shots_from, None
         elif isinstance(body, PrepareSpec) and body.decontaminate.enabled:
             for i, path in enumerate(body.decontaminate.against):
-                yield f"{where}.prepare.decontaminate.against[{i}]", path
+                yield f"{where}.prepare.decontaminate.against[{i}]", path, None
 
 
 def _warnings(job: AstroJob, stages: Sequence[Stage], machine: Machine | None) -> Iterator[str]:

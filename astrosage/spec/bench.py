@@ -92,10 +92,23 @@ class Generation(SpecModel):
 
 
 BenchMethod = Literal["likelihood", "letter", "generation"]
-# What may change without a stage's result changing: how fast and how far a service is asked.
-OPERATIONAL: dict[str, Any] = {"budget": True, "endpoint": {"concurrency": True, "cache": True}}
+class Gate(SpecModel):
+    """When `astroctl promote` lets the model take the place of its baseline on an endpoint."""
+
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
+    """Share of accuracy that may be lost: the 95 % interval of the paired difference must not reach
+    below minus this."""
+    sets: list[str] = []
+    """Names of the question sets that decide; default: all."""
+    method: Literal["likelihood", "likelihood_normalized", "letter", "generation"] | None = None
+    """How they are scored; default: each set's main method."""
+
+
+# What may change without a stage's result changing: how fast and how far a service is asked, and
+# what is made of the scores.
+OPERATIONAL: dict[str, Any] = {"gate": True, "budget": True, "endpoint": {"concurrency": True, "cache": True}}
 # The fields of a run that goes on which may change: those, and prices (answers are kept).
-AROUND = ("bench.budget", "bench.endpoint.concurrency", "bench.endpoint.cache",
+AROUND = ("bench.gate", "bench.budget", "bench.endpoint.concurrency", "bench.endpoint.cache",
           "bench.endpoint.prices")  # fmt: skip
 
 
@@ -104,7 +117,10 @@ class BenchSpec(SpecModel):
 
     model_config = rules(
         rule("has(self.model) != has(self.endpoint)", "give exactly one of model and endpoint"),
-        rule("(self.shots > 0) == has(self.shotsFrom)", "shots and shotsFrom belong together"),
+        rule(
+            "(has(self.shots) && self.shots > 0) == has(self.shotsFrom)",
+            "shots and shotsFrom belong together",
+        ),
         rule("!has(self.budget) || has(self.endpoint)", "budget belongs to an endpoint"),
         rule(
             "!has(self.budget) || !has(self.budget.usd) || "
@@ -138,6 +154,8 @@ class BenchSpec(SpecModel):
     """Generation options."""
     budget: Budget | None = None
     """When to stop asking a service; default: never."""
+    gate: Gate = Gate()
+    """What `astroctl promote` asks of the model."""
     batch_size: PositiveInt = 16
     """Questions computed at once by each worker."""
     seed: int = 0

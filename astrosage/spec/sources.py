@@ -10,11 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import SpecModel
-from astrosage.spec.kubernetes import rule, rules
 
-Kind = Literal[
-    "auto", "text", "html", "jsonl", "parquet", "latex", "arxiv", "wikipedia", "cnxml"
-]
+Kind = Literal["auto", "text", "html", "jsonl", "parquet", "latex", "arxiv", "wikipedia", "cnxml"]
 """What a source's files are."""
 
 # Which kinds each group of options belongs to.
@@ -30,9 +27,9 @@ class LatexOptions(SpecModel):
     """How LaTeX is read."""
 
     orphans: Literal["read", "skip"] | None = None
-    """`.tex` files without `\\documentclass` that no other file inputs: `read` makes each a document
-    of its own, `skip` leaves them out and counts them; default: `read`, and `skip` in arXiv
-    packages, where they are mostly drafts."""
+    """`.tex` files without `\\documentclass` that no other file inputs: `read` makes each a
+    document of its own, `skip` leaves them out and counts them; default: `read`, and `skip` in
+    arXiv packages, where they are mostly drafts."""
 
 
 class ArxivExclude(SpecModel):
@@ -135,16 +132,6 @@ class Licenses(SpecModel):
 
 class Source(SpecModel):
     """Text or chat files."""
-
-    model_config = rules(
-        *(
-            rule(
-                f"!has(self.{name}) || (has(self.kind) ? self.kind : 'auto') in {list(kinds)}",
-                f"`{name}` belongs to kind {', '.join(kinds)}",
-            )
-            for name, kinds in _OPTIONS.items()
-        ),
-    )
 
     path: str = Field(min_length=1)
     """Path, glob or URI. Relative paths are relative to the run file."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from astrosage.data.reading import count_lines, read_lines, read_text
+from astrosage.data.tally import Tally
 from astrosage.errors import DataError, NotFoundError
 
 
@@ -81,3 +82,48 @@ def test_what_is_no_gzip_and_what_is_damaged(tmp_path: Path) -> None:
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_text(tmp_path)
+
+
+GERMAN = "Mönch – „naïve“ Größe"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "counted"),
+    [
+        ("utf-8", GERMAN, {}),
+        ("utf-8-sig", GERMAN, {}),
+        ("cp1252", GERMAN, {"latin1Converted": 1}),
+        ("latin-1", "Mönch naïve Größe", {"latin1Converted": 1}),
+        ("utf-16", GERMAN, {"utf16Converted": 1}),
+    ],
+)
+def test_encodings_are_recognised_and_counted(
+    tmp_path: Path, encoding: str, text: str, counted: dict[str, int]
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(text.encode(encoding))
+    tally = Tally()
+    assert read_text(file, tally=tally) == text
+    assert tally.counts == counted
+
+
+def test_utf8_with_single_broken_bytes_keeps_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes("Größe ".encode() + b"M\xfcnchen " + "Ångström".encode())
+    assert read_text(file, tally=Tally()) == "Größe München Ångström"
+
+
+def test_lines_are_converted_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes("ü\n".encode() + b"\xfc\n\x81\n")
+    tally = Tally()
+    assert list(read_lines(file, tally=tally)) == [(1, "ü\n"), (2, "ü\n"), (3, "\x81\n")]
+    assert tally.counts == {"latin1Converted": 2}
+    assert tally.examples["latin1Converted"][0].endswith("a.jsonl, line 2")
+
+
+def test_what_is_binary_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    with pytest.raises(DataError, match=r"a\.txt: binary data, not text"):
+        read_text(file, tally=Tally())

@@ -27,6 +27,13 @@ def test_text_record() -> None:
     assert text('{"text": "A star."}').id == "a.jsonl:7"
 
 
+@pytest.mark.parametrize(
+    ("stated", "kept"), [('"CC0"', "CC0"), ('" "', None), ("null", None), ('["CC0"]', None)]
+)
+def test_a_record_may_carry_its_licence(stated: str, kept: str | None) -> None:
+    assert text(f'{{"text": "A star.", "license": {stated}}}').license == kept
+
+
 def test_chat_record_keeps_role_and_content_only() -> None:
     record = chat([SYSTEM, {**USER, "name": "Ann"}, ASSISTANT, USER])
     assert record.messages == (SYSTEM, USER, ASSISTANT, USER)

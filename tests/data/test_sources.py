@@ -8,9 +8,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
+import zstandard
 
 from astrosage.data.sources import check_source, count_records, digest, expand, read_records
-from astrosage.errors import DataError, NotFoundError, SpecError
+from astrosage.data.tally import Tally
+from astrosage.errors import DataError, NotFoundError, SpecError, StorageError
 from astrosage.spec.stages import Source
 
 FIELD = "spec.stages[0].prepare.sources[0]"
@@ -124,9 +126,100 @@ def test_digest_is_of_the_bytes(folder: Path) -> None:
 
 
 def test_the_command_line_pays_for_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "transformers", "fsspec", "lxml", "pyarrow", "pylatexenc")
     code = (
         "import sys, astrosage.data.sources; "
-        "print([m for m in ('torch', 'numpy', 'transformers', 'fsspec') if m in sys.modules])"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_compression_reads_alike(tmp_path: Path) -> None:
+    line = b'{"text": "A star."}\n'
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(line))
+    (tmp_path / "b.jsonl.zst").write_bytes(zstandard.compress(line))
+    (tmp_path / "c.md.zst").write_bytes(zstandard.compress(b"A star."))
+    source = Source(path=f"{tmp_path}/*")
+    assert [r.text for r in read_records(source, "text", FIELD)] == ["A star."] * 3
+    assert count_records(source, FIELD) == 3
+
+
+def test_a_named_kind_reads_any_ending(tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("Read me.")
+    (tmp_path / "data.json").write_text('{"text": "A star."}\n')
+    assert check_source(Source(path=f"{tmp_path}/README", kind="text"), "text", FIELD) == 1
+    assert check_source(Source(path=f"{tmp_path}/data.json", kind="jsonl"), "text", FIELD) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("a.tar", "kind: arxiv"), ("a.xml.bz2", "kind: wikipedia"), ("index.cnxml", "kind: cnxml")],
+)
+def test_kinds_that_must_be_named_are_offered(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_text("x")
+    with pytest.raises(DataError) as caught:
+        check_source(Source(path=f"{tmp_path}/{name}"), "text", FIELD)
+    assert hint in caught.value.hint
+
+
+def test_a_kind_without_chats(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p>x")
+    with pytest.raises(DataError, match=r"a\.html is html, which `format: chat` does not read"):
+        check_source(Source(path=f"{tmp_path}/a.html", kind="html"), "chat", FIELD)
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    good = '{"text": "A star."}\n'
+    (tmp_path / "a.jsonl").write_text(good * 5 + '{"txt": 1}\n' + good * 14 + "{\n")
+    return tmp_path / "a.jsonl"
+
+
+def test_what_cannot_be_read_is_skipped_on_demand_and_counted(lines: Path) -> None:
+    source = Source(path=str(lines), on_error="skip", max_failures=0.1)
+    tally = Tally()
+    assert sum(1 for _ in read_records(source, "text", FIELD, tally)) == 19
+    assert tally.counts == {"failed": 2}
+    assert "line 6: no field `text`" in tally.examples["failed"][0]
+    with pytest.raises(DataError, match=r"a\.jsonl, line 6: no field `text`"):
+        list(read_records(Source(path=str(lines)), "text", FIELD))
+
+
+def test_too_many_failures_end_the_source(lines: Path) -> None:
+    source = Source(path=str(lines), on_error="skip")
+    with pytest.raises(
+        DataError, match=r"sources\[0\]: 2 of 21 records .* more than `maxFailures` 0\.05: .*line 6"
+    ) as caught:
+        list(read_records(source, "text", FIELD))
+    assert "raise `maxFailures`" in caught.value.hint
+
+
+def test_many_failures_end_the_source_early(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "A star."}\n' * 100 + "{\n" * 10_000)
+    source = Source(path=f"{tmp_path}/a.jsonl", on_error="skip")
+    tally = Tally()
+    with pytest.raises(DataError, match="of 106 records"):
+        list(read_records(source, "text", FIELD, tally))
+    assert tally.counts["failed"] == 6
+
+
+def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(StorageError, match=r"hf://datasets/a/b/x\.parquet cannot be") as caught:
+        expand("hf://datasets/a/b/x.parquet", "f")
+    assert "HF_ENDPOINT" in caught.value.hint
+
+
+def test_lists_beside_the_texts_are_hashed_too(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"x")
+    (tmp_path / "ids.txt").write_text("0704.0001\n")
+    source = Source.model_validate(
+        {
+            "path": f"{tmp_path}/a.tar",
+            "kind": "arxiv",
+            "arxiv": {"exclude": {"ids": f"{tmp_path}/ids.txt"}},
+        }
+    )
+    assert [path for path, _ in digest(source)] == [f"{tmp_path}/a.tar", f"{tmp_path}/ids.txt"]

@@ -1,0 +1,140 @@
+"""A CNXML module as text: http://cnx.rice.edu/cnxml, version 0.8."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from astrosage.data.formats.flow import BREAK, Flow, row
+from astrosage.data.formats.mathml import local_name, to_latex
+from astrosage.data.tally import Tally
+from astrosage.data.words import words
+
+_DROPPED = words("metadata media iframe image object audio video label")
+_BLOCKS = words(
+    """para note example exercise problem solution section figure equation quote definition meaning
+    rule statement proof seealso caption glossary content document"""
+)
+_TITLED = words("document section note example exercise problem solution glossary")
+_DEEPEST = 6
+# What is left of a reference to a figure, whose number only the printed book has.
+_EMPTY = re.compile(r"\s*\((?:see\s*)?\)")
+
+
+def module_text(root: Any, tally: Tally) -> str:
+    """A module's title and content; its glossary as `term: meaning`.
+
+    Args:
+        root: The ``document`` element.
+        tally: Counts what is dropped, by element.
+    """
+    flow = Flow()
+    title = next((e for e in root if local_name(e) == "title"), None)
+    if title is not None:
+        flow.block("# ")
+        flow.text("".join(title.itertext()))
+        flow.block()
+    walk = _Walk(flow, tally)
+    for child in root:
+        if local_name(child) != "title":
+            walk.element(child)
+    for note in walk.notes:
+        flow.block()
+        flow.text(f"(Note: {' '.join(note.split())})")
+    return _EMPTY.sub("", flow.result())
+
+
+class _Walk:
+    def __init__(self, flow: Flow, tally: Tally) -> None:
+        self._flow, self._tally = flow, tally
+        self._depth = 1
+        self._lists: list[int] = []
+        self.notes: list[str] = []
+
+    def element(self, element: Any) -> None:
+        """Add an element with all that is in it, without what follows it."""
+        name, flow = local_name(element), self._flow
+        if not name:
+            return
+        if name in _DROPPED:
+            self._tally.add(f"cnxml:{name}")
+        elif name == "math":
+            flow.text(f"${to_latex(element)}$")
+        elif name == "title":
+            self._title(element)
+        elif name == "newline":
+            flow.text(BREAK)
+        elif name == "footnote":
+            inner = Flow()
+            _Walk(inner, self._tally)._inside(element)
+            self.notes.append(inner.result())
+        elif name in ("sup", "sub"):
+            text = "".join(element.itertext()).strip()
+            flow.text(("^" if name == "sup" else "_") if text else "")
+            self._inside(element)
+        elif name == "list":
+            self._list(element)
+        elif name == "item":
+            self._item(element)
+        elif name == "term" and local_name(element.getparent()) == "definition":
+            self._inside(element)
+            flow.text(": ")
+        elif name == "meaning":
+            self._inside(element)
+        elif name == "row":
+            self._row(element)
+        elif name in _BLOCKS or name in ("table", "code", "preformat"):
+            flow.block()
+            self._depth += name in ("section", "note", "example", "exercise")
+            self._inside(element)
+            self._depth -= name in ("section", "note", "example", "exercise")
+            flow.block()
+        else:
+            self._inside(element)
+
+    def _inside(self, element: Any) -> None:
+        self._flow.text(element.text)
+        for child in element:
+            self.element(child)
+            self._flow.text(child.tail)
+
+    def _title(self, element: Any) -> None:
+        """A heading; of a paragraph or figure, its first words."""
+        if local_name(element.getparent()) in _TITLED:
+            self._flow.block("#" * min(self._depth, _DEEPEST) + " ")
+            self._inside(element)
+            self._flow.block()
+        elif title := " ".join("".join(element.itertext()).split()):
+            self._flow.text(title + (" " if title[-1] in ".:?!" else ". "))
+
+    def _list(self, element: Any) -> None:
+        numbered = element.get("list-type") == "enumerated"
+        self._lists.append(0 if numbered else -1)
+        self._flow.block()
+        if len(self._lists) > 1:
+            self._flow.margin("  ")
+        self._inside(element)
+        if len(self._lists) > 1:
+            self._flow.unmargin()
+        self._lists.pop()
+        self._flow.block()
+
+    def _item(self, element: Any) -> None:
+        prefix = "- "
+        if self._lists and self._lists[-1] >= 0:
+            self._lists[-1] += 1
+            prefix = f"{self._lists[-1]}. "
+        self._flow.block(prefix, tight="list")
+        self._inside(element)
+        self._flow.block()
+
+    def _row(self, element: Any) -> None:
+        cells = []
+        for cell in element:
+            if local_name(cell) == "entry":
+                inner = Flow()
+                _Walk(inner, self._tally)._inside(cell)
+                cells.append(inner.result())
+        self._flow.block(tight="table")
+        self._flow.text(row(cells))
+        self._flow.block()

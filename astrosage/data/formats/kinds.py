@@ -1,0 +1,64 @@
+"""Which reader reads which files."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import cast
+
+from astrosage.data.compressed import without_compression
+from astrosage.data.formats.base import File, Reader
+from astrosage.data.records import Format
+from astrosage.errors import DataError
+from astrosage.spec.sources import Source
+
+ENDINGS: dict[str, str] = {
+    ".txt": "text",
+    ".md": "text",
+    ".markdown": "text",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".tex": "latex",
+}
+"""What `kind: auto` reads."""
+CHAT_KINDS = ("jsonl", "parquet")
+_ALLOWED = {
+    "text": (".txt", ".md", ".html", ".jsonl", ".parquet", ".tex"),
+    "chat": (".jsonl", ".parquet"),
+}
+_MODULES = {"text": "plain", "jsonl": "lines"}
+# What must be named, since its ending does not tell what it is.
+_TO_NAME = {
+    ".tar": "`kind: arxiv` or `kind: latex`",
+    ".xml": "`kind: wikipedia` or `kind: cnxml`",
+    ".cnxml": "`kind: cnxml`",
+}
+
+
+def reader(kind: str) -> Reader:
+    """The reader of a kind; its module is imported now."""
+    module = importlib.import_module(f"astrosage.data.formats.{_MODULES.get(kind, kind)}")
+    return cast(Reader, module.read)
+
+
+def kind_of(file: File, source: Source, format: Format, field: str) -> str:  # noqa: A002
+    """The kind of one of a source's files.
+
+    Raises:
+        DataError: If it is of none that ``format`` reads.
+    """
+    ending = Path(without_compression(file)).suffix.lower()
+    kind = ENDINGS.get(ending) if source.kind == "auto" else source.kind
+    if kind is None or (format == "chat" and kind not in CHAT_KINDS):
+        what = f"ends in `{ending or 'nothing'}`" if source.kind == "auto" else f"is {kind}"
+        named = f"set {_TO_NAME[ending]}; " if kind is None and ending in _TO_NAME else ""
+        raise DataError(
+            f"{field}.path: {file} {what}, which `format: {format}` does not read",
+            f"{named}allowed: {', '.join(_ALLOWED[format])}, each also with .gz or .zst; "
+            "narrow the pattern",
+        )
+    return kind

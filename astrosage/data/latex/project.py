@@ -1,0 +1,141 @@
+"""The files of a paper: which is its main one, and what an ``\\input`` means."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from astrosage.data.compressed import Limits
+from astrosage.data.reading import decoded, too_large
+from astrosage.data.tally import Tally
+
+SOURCE_ENDINGS = (".tex", ".ltx", ".latex")
+"""Documents and parts of them."""
+HELPER_ENDINGS = (".sty", ".cls", ".def", ".bbl", ".inc")
+"""Macros and bibliographies."""
+
+# What this package marks places in a text with, and no source needs.
+_MARKS = re.compile("[\x00-\x08\x0b\x0e-\x1f\ue000-\ue00f]")
+_COMMENT = re.compile(r"(?<!\\)%[^\n]*")
+_CLASS = re.compile(r"\\document(?:class|style)\b")
+_DOCUMENT = re.compile(r"\\begin\s*\{document\}")
+_INPUT = re.compile(
+    r"\\(?:input|include|subfile|subfileinclude)\s*\{\s*\"?([^}\"]+?)\"?\s*\}"
+    r"|\\input\s+\"?([^\s{}\\%\"]+)|\\(?:sub)?import\*?\s*\{([^}]*)\}\s*\{([^}]*)\}"
+)
+_PLAIN_TEX = re.compile(
+    r"\\(?:bye|magnification|beginsection|end\s*$|input\s+\w*mac)", re.MULTILINE
+)
+
+
+@dataclass
+class Project:
+    """A set of files below one folder.
+
+    Attributes:
+        files: What reads each file, by its path below the folder, with ``/``.
+        name: What it is called in messages.
+        limits: How large a document may be with all its files.
+        tally: Counts conversions of encodings.
+    """
+
+    files: Mapping[str, Callable[[], bytes]]
+    name: str = ""
+    limits: Limits = field(default_factory=Limits)
+    tally: Tally = field(default_factory=Tally)
+    _texts: dict[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """A file's text; kept until :meth:`forget`.
+
+        Raises:
+            DataError: If it is no text, or all that is kept is larger than a record may be.
+        """
+        if name not in self._texts:
+            self._texts[name] = self._read(name, self.tally)
+            if sum(map(len, self._texts.values())) > self.limits.record_bytes:
+                raise too_large(f"{self.name or name} with its inputs", self.limits)
+        return self._texts[name]
+
+    def _read(self, name: str, tally: Tally) -> str:
+        text = decoded(self.files[name](), f"{self.name}/{name}".lstrip("/"), tally)
+        return _MARKS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def forget(self) -> None:
+        """Let go of the texts."""
+        self._texts.clear()
+
+    def sources(self) -> list[str]:
+        """The files that are documents or parts of them, sorted."""
+        return sorted(n for n in self.files if n.lower().endswith(SOURCE_ENDINGS))
+
+    def resolve(
+        self, name: str, main: str, inside: str, endings: Iterable[str] = ("", ".tex")
+    ) -> str | None:
+        """The file that an input means.
+
+        TeX looks from the main file's folder; packages that set up other folders are answered by
+        looking from the folder of the including file, and from the top.
+
+        Args:
+            name: As written.
+            main: The main file.
+            inside: The file it is written in.
+            endings: What may be added to the name.
+
+        Returns:
+            A path of :attr:`files`; None where there is none.
+        """
+        for folder in dict.fromkeys((posixpath.dirname(main), posixpath.dirname(inside), "")):
+            for ending in endings:
+                path = posixpath.normpath(posixpath.join(folder, name.strip() + ending))
+                if path in self.files:
+                    return path
+        return None
+
+    def documents(self) -> tuple[list[str], list[str]]:
+        """The main files, and the orphans: parts that no other file inputs.
+
+        A file with ``\\documentclass`` is a main one, unless it is a part of another (as with the
+        package `subfiles`); where there is none, plain TeX is looked for, then any file that
+        nothing inputs.
+        """
+        parts, classes, plain = set(), [], []
+        for name in self.sources():
+            text = _COMMENT.sub("", self._read(name, Tally()))
+            if _CLASS.search(text):
+                classes.append(name)
+            elif _PLAIN_TEX.search(text):
+                plain.append(name)
+            parts |= self._inputs(text, name) - {name}
+        mains = [n for n in classes if n not in parts] or classes
+        if not mains:
+            mains = [n for n in plain if n not in parts]
+        orphans = [n for n in self.sources() if n not in parts and n not in mains]
+        if not mains and not orphans:  # every file inputs another one: a circle
+            orphans = self.sources()
+        return mains, orphans
+
+    def _inputs(self, text: str, inside: str) -> set[str]:
+        found = set()
+        for match in _INPUT.finditer(text):
+            name = match.group(1) or match.group(2) or "".join(filter(None, match.group(3, 4)))
+            path = self.resolve(name, inside, inside)
+            if path is not None:
+                found.add(path)
+        return found
+
+
+def begins_document(text: str) -> bool:
+    """Whether a file has a preamble of its own."""
+    return _DOCUMENT.search(text) is not None and (
+        _DOCUMENT.search(_COMMENT.sub("", text)) is not None
+    )
+
+
+def leads_out(name: str, main: str) -> bool:
+    """Whether a path leads out of the project's folder."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(main), name.strip()))
+    return path.startswith(("../", "/")) or path == ".."

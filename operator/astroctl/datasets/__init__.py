@@ -1,0 +1,1 @@
+"""Openly licensed texts that `astroctl data fetch` brings, verified by hash."""
