@@ -82,7 +82,7 @@ class MergeModel(SpecModel):
     """Its share; for slerp how far to go from the base, 0 to 1."""
     density: Density = 1.0
     """Share of its difference from the base that is kept (ties, dare_linear, dare_ties)."""
-    overrides: list[MergeOverride] = Field(default=[], max_length=256)
+    overrides: list[MergeOverride] = Field(default=[], max_length=32)
     """Other values by layer or by tensor; of several that match, the last one counts."""
 
     def all_weights(self) -> list[float]:

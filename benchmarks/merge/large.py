@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import models
@@ -42,28 +40,21 @@ def main() -> int:
         listed = [{"model": str(donor), "weight": 0.7, "density": 0.5}]
         spec = {"method": options.method, "base": str(base), "models": listed, "normalize": False}
         (scratch / "spec.json").write_text(json.dumps(spec))
-        began = time.monotonic()
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                str(HERE / "ours.py"),
-                str(scratch / "spec.json"),
-                str(scratch / "out"),
-            ]
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
+        launch = [sys.executable, str(HERE / "launch.py"), str(scratch / "used.json")]
+        merge = [sys.executable, str(HERE / "ours.py"), str(scratch / "spec.json")]
+        subprocess.run([*launch, *merge, str(scratch / "out")], check=True)
+        used = json.loads((scratch / "used.json").read_text())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     found = {
         "method": options.method,
         "gigabytesEach": round(size / 1e9, 1),
-        "seconds": round(seconds, 1),
-        "gigabytesReadPerSecond": round(2 * size / 1e9 / seconds, 2),
-        "peakMiB": round(used.ru_maxrss / 1024),
+        "seconds": round(used["seconds"], 1),
+        "gigabytesReadPerSecond": round(2 * size / 1e9 / used["seconds"], 2),
+        "peakMiB": round(used["peak"] / 2**20),
     }
     print(json.dumps(found))
-    return status
+    return int(used["status"])
 
 
 if __name__ == "__main__":
