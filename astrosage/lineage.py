@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -36,10 +36,13 @@ def inputs_of(job: AstroJob, stage: Stage, run: RunDirectory) -> list[dict[str, 
     if isinstance(body, PrepareSpec):
         found += _sources("sources", body.sources)
         found += _sources("validation", body.validation.sources)
+        earlier = [p for p in body.deduplication.against if not graph.is_stage_name(p)]
+        found += _files("deduplicate", earlier)
         if body.decontaminate.enabled:
             found += _files("decontaminate", decontamination_files(job, body))
     elif isinstance(body, BenchSpec):
         found += _files("questions", [q.path for q in body.questions])
+        found += _files("shots", [body.shots_from] if body.shots_from else [])
         found += _sources("heldout", body.heldout)
     return found
 
@@ -80,7 +83,7 @@ def model_identity(reference: str) -> Mapping[str, Any]:
     return {"digest": manifest.content_digest(made), "license": made.get("license")}
 
 
-def _sources(name: str, sources: list[Source]) -> list[dict[str, Any]]:
+def _sources(name: str, sources: Sequence[Source]) -> list[dict[str, Any]]:
     from astrosage.data.sources import digest
 
     return [

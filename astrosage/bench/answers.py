@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from astrosage.bench.questions import LETTERS
+from astrosage.bench.question import LETTERS
 
-Outcome = Literal["letter", "text", "refused", "unparsable"]
+Outcome = Literal["letter", "text", "refused", "unparsable", "cut", "failed"]
 
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+_UNFINISHED = re.compile(r"<think>(?!.*</think>)", re.DOTALL)
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathbf)\s*\{([^{}]*)\}|[*`_$]+")
 _LETTER = rf"[(\[]?([{LETTERS}])\b(?!['\u2019-])"
 # "The answer is A star" names no letter; A and I are words of their own.
@@ -37,16 +38,48 @@ _REFUSAL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model wrote.
+
+    Attributes:
+        text: The answer; thoughts may stand in it between ``<think>`` and ``</think>``.
+        limited: Whether it ended since no more tokens were allowed.
+        thinking: Whether it ended while the model was still thinking.
+        reasoning_tokens: Tokens of thoughts, which are counted and not judged.
+        problem: What a service did instead of answering, in words; None if it answered.
+    """
+
+    text: str
+    limited: bool = False
+    thinking: bool = False
+    reasoning_tokens: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """What a generated text chooses.
 
     Attributes:
         chosen: Index of the option; None where none or several are named.
-        outcome: How it was found, or why not.
+        outcome: How it was found, or why not: ``cut`` is an answer that ended within the model's
+            thoughts, ``failed`` one that a service did not give.
     """
 
     chosen: int | None
     outcome: Outcome
+
+
+def read(answer: Answer | str, choices: Sequence[str]) -> Parsed:
+    """What an answer chooses, whether it came whole or not; see :func:`parse`."""
+    if isinstance(answer, str):
+        return parse(answer, choices)
+    parsed = parse(answer.text, choices)
+    if parsed.chosen is not None:
+        return parsed
+    if answer.thinking:
+        return Parsed(None, "cut")
+    return Parsed(None, "failed") if answer.problem else parsed
 
 
 def parse(text: str, choices: Sequence[str]) -> Parsed:
@@ -62,8 +95,9 @@ def parse(text: str, choices: Sequence[str]) -> Parsed:
     option = _by_text(plain, choices)
     if option is not None:
         return Parsed(option, "text")
-    refused = _REFUSAL.search(plain.replace("\u2019", "'"))
-    return Parsed(None, "refused" if refused else "unparsable")
+    if _REFUSAL.search(plain.replace("\u2019", "'")):
+        return Parsed(None, "refused")
+    return Parsed(None, "cut" if _UNFINISHED.search(text) else "unparsable")
 
 
 def _plain(text: str) -> str:
@@ -122,5 +156,14 @@ def choose(scores: Sequence[float], choices: Sequence[str], *, normalized: bool)
         normalized: Divide each score by the option's length in characters, as
             lm-evaluation-harness's ``acc_norm`` does, so that long options are not held back.
     """
-    values = [s / len(c) if normalized else s for s, c in zip(scores, choices, strict=True)]
+    values = compared(scores, choices, normalized=normalized)
     return max(range(len(values)), key=values.__getitem__)
+
+
+def compared(
+    scores: Sequence[float], choices: Sequence[str], *, normalized: bool
+) -> Sequence[float]:
+    """The scores as they are compared; see :func:`choose`."""
+    if not normalized:
+        return scores
+    return [s / len(c) for s, c in zip(scores, choices, strict=True)]

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-import httpx
-
 from astrosage.bench import prompts
-from astrosage.bench.questions import Question
-from astrosage.bench.tasks import Inputs, Results, Task
-from astrosage.errors import ClusterError, NotFoundError, SpecError
-from astrosage.spec.stages import Endpoint
+from astrosage.bench.kept import KeptAnswers, key_of
+from astrosage.bench.question import LETTERS, Question
+from astrosage.bench.replies import GarbledError, Reply, chat_reply, option_reply
+from astrosage.bench.service import Service
+from astrosage.bench.spending import BudgetReachedError, Purse
+from astrosage.bench.tasks import Done, Inputs, Results, Task
+from astrosage.bench.usage import Usage, total
+from astrosage.bench.watch import Watch
+from astrosage.errors import ClusterError, SpecError
+from astrosage.spec.bench import Endpoint
 
-_CONCURRENCY = 8
-_ATTEMPTS = 6
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
-_TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-_RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+_GARBLED_ATTEMPTS = 3
+_Running = dict["asyncio.Task[list[Any]]", Task]
 
 
 class EndpointScorer:
@@ -28,179 +29,176 @@ class EndpointScorer:
     Args:
         endpoint: Address, model name and the environment variable with the key.
         inputs: What is scored.
+        purse: What may be spent; it also keeps the answers.
         seed: Sent along; decoding is greedy.
 
     Raises:
         SpecError: If the key's environment variable is not set.
     """
 
-    def __init__(self, endpoint: Endpoint, inputs: Inputs, seed: int = 0) -> None:
-        self._endpoint, self._inputs, self._seed = endpoint, inputs, seed
-        self._headers = _headers(endpoint)
+    def __init__(self, endpoint: Endpoint, inputs: Inputs, purse: Purse, seed: int = 0) -> None:
+        self._endpoint, self._inputs, self._purse, self._seed = endpoint, inputs, purse, seed
+        self._kept: KeptAnswers = purse.kept
+        self._service = Service(endpoint, inputs.writing.max_new_tokens, purse.check)
+        self._watch = Watch(endpoint)
+        self._usage: dict[Task, list[Usage]] = {}
+        self._done = 0
 
     def perform(self, todo: Sequence[Task]) -> Results:
-        """Do all tasks, eight requests at a time.
+        """Do all tasks, so many requests at a time as the endpoint allows.
 
         Raises:
             ClusterError: If the service cannot be reached or keeps failing.
-            SpecError, NotFoundError: If it refuses the key, the model or the address.
+            SpecError, NotFoundError: If it refuses the key, the model or the address, or if the
+                budget is used up.
         """
+        asked = sum(task.questions for task in todo)
         with asyncio.Runner() as runner:
-            client = httpx.AsyncClient(headers=self._headers, timeout=_TIMEOUT)
-            gate = asyncio.Semaphore(_CONCURRENCY)
+            gate = asyncio.Semaphore(self._endpoint.concurrency)
+            running: _Running = {}
             try:
-                for task in todo:
-                    yield task, runner.run(self._batch(client, gate, task))
+                yield from self._windowed(runner, gate, deque(todo), running)
+            except BudgetReachedError:
+                runner.run(_settled(running))  # what is under way will be paid for: keep it
+                raise self._purse.error(self._done, asked) from None
             finally:
-                runner.run(client.aclose())
+                runner.run(_cancelled(running))
+                runner.run(self._service.close())
+                self._kept.close()
 
-    async def _batch(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, task: Task
-    ) -> list[Any]:
-        one = self._likelihood if task.work == "likelihood" else self._generation
+    def facts(self) -> dict[str, Any]:
+        """What the service did, for the summary."""
+        return self._watch.facts(self._service.retries)
+
+    def _windowed(
+        self, runner: asyncio.Runner, gate: asyncio.Semaphore, queue: deque[Task], running: _Running
+    ) -> Iterator[Done]:
+        """As many tasks under way as keep all requests busy; each as it is done."""
+        loop = runner.get_loop()
+        while queue or running:
+            busy = sum(task.questions for task in running.values())
+            while queue and busy < 2 * self._endpoint.concurrency:
+                task = queue.popleft()
+                running[loop.create_task(self._batch(gate, task))] = task
+                busy += task.questions
+            for done in runner.run(_first(running)):
+                values = done.result()
+                task = running.pop(done)
+                self._watch.check()
+                yield Done(task, values, total(self._usage.pop(task, [])))
+
+    async def _batch(self, gate: asyncio.Semaphore, task: Task) -> list[Any]:
         questions: list[Question] = self._inputs.of(task)
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(one(client, gate, q)) for q in questions]
-        except ExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
-        return [r.result() for r in running]
+        ask = self._generation if task.work == "generation" else self._options
+        found = await asyncio.gather(
+            *(self._counted(ask(gate, task, q)) for q in questions), return_exceptions=True
+        )
+        errors = [f for f in found if isinstance(f, BaseException)]
+        # A budget that is used up is told only if nothing worse happened.
+        for error in sorted(errors, key=lambda e: isinstance(e, BudgetReachedError)):
+            raise error
+        return list(found)
 
-    async def _generation(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, question: Question
-    ) -> str:
-        body = {
-            "messages": [{"role": "user", "content": prompts.multiple_choice(question)}],
-            "max_tokens": self._inputs.max_new_tokens,
-        }
-        answer = await self._post(client, gate, "chat/completions", body)
-        try:
-            text = answer["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            raise self._foreign("chat/completions", "no choices[0].message.content") from None
-        return str(text or "").strip()
+    async def _counted(self, asked: Coroutine[Any, Any, Any]) -> Any:
+        value = await asked
+        self._done += 1
+        return value
 
-    async def _likelihood(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, question: Question
-    ) -> list[float]:
-        prompt = prompts.cloze(question)
+    async def _generation(self, gate: asyncio.Semaphore, task: Task, question: Question) -> Any:
+        writing = self._inputs.writing
+        messages = prompts.conversation(question)
+        body: dict[str, Any] = {"messages": messages, "max_tokens": writing.max_new_tokens}
+        if writing.reasoning is not None:
+            body["reasoning"] = writing.reasoning
+        prompt = "\n".join(m["content"] for m in messages)
+
+        def read(data: Any) -> Reply:
+            return chat_reply(data, prompt, writing.max_new_tokens)
+
+        return (await self._ask(gate, task, "chat/completions", body, read)).answer
+
+    async def _options(self, gate: asyncio.Semaphore, task: Task, question: Question) -> Any:
+        """Log-probabilities of a question's options, or of their letters."""
+        letters = task.work == "letter"
+        prompt = prompts.lettered(question) if letters else prompts.cloze(question)
+        options = LETTERS[: len(question.choices)] if letters else question.choices
         return [
-            await self._option(client, gate, prompt, prompts.continuation(choice))
-            for choice in question.choices
+            await self._option(gate, task, prompt, prompts.continuation(option))
+            for option in options
         ]
 
-    async def _option(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, prompt: str, option: str
-    ) -> float:
-        text = prompt + option
+    async def _option(self, gate: asyncio.Semaphore, task: Task, prompt: str, option: str) -> float:
         # One token is asked for since some services refuse none; it is not counted.
-        body = {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1}
-        answer = await self._post(client, gate, "completions", body)
+        body = {"prompt": prompt + option, "max_tokens": 1, "echo": True, "logprobs": 1}
+
+        def read(data: Any) -> Reply:
+            return option_reply(data, prompt, option)
+
         try:
-            found = answer["choices"][0]["logprobs"]
-            offsets, values = found["text_offset"], found["token_logprobs"]
-            ends = [*offsets[1:], len(text)]
-            scored = [
-                float(value)
-                for value, begin, end in zip(values, offsets, ends, strict=True)
-                if begin < len(text) and end > len(prompt)
-            ]
-        except (KeyError, IndexError, TypeError, ValueError):
-            scored = []
-        if not scored:
+            reply = await self._ask(gate, task, "completions", body, read)
+        except ValueError:
             raise SpecError(
                 f"bench.endpoint: {self._endpoint.url}/completions does not give the prompt's "
                 "log-probabilities (echo with logprobs)",
-                "leave `likelihood` out of bench.methods for this service",
+                "leave `likelihood` and `letter` out of bench.methods for this service",
+            ) from None
+        if reply.value is None:
+            raise ClusterError(
+                f"bench.endpoint: {self._endpoint.url}/completions gave no log-probabilities: "
+                f"{reply.problem}",
+                "see the service's own log, then resume: what it has answered is kept",
             )
-        return sum(scored)
+        return reply.value
 
-    async def _post(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, path: str, body: dict[str, Any]
-    ) -> Any:
-        url = f"{self._endpoint.url.rstrip('/')}/{path}"
-        common = {"model": self._endpoint.model, "temperature": 0, "seed": self._seed}
-        pause, problem = _FIRST_PAUSE_SECONDS, ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    async def _ask(
+        self,
+        gate: asyncio.Semaphore,
+        task: Task,
+        path: str,
+        body: dict[str, Any],
+        read: Callable[[Any], Reply],
+    ) -> Reply:
+        """A reply: the one that was kept, or a new one, which is kept."""
+        sent = {"model": self._endpoint.model, "temperature": 0, "seed": self._seed} | body
+        key = key_of(self._endpoint.url, path, sent)
+        reply = self._kept.get(key)
+        reused = reply is not None
+        if reply is None:
+            reply = await self._new(gate, path, sent, read)
+            self._kept.add(key, reply)
+        self._watch.note(reply, reused=reused)
+        self._usage.setdefault(task, []).append(reply.usage)
+        return reply
+
+    async def _new(
+        self,
+        gate: asyncio.Semaphore,
+        path: str,
+        sent: dict[str, Any],
+        read: Callable[[Any], Reply],
+    ) -> Reply:
+        """Ask, and again if what comes is no answer; then the problem takes the answer's place."""
+        problem = ""
+        for attempt in range(_GARBLED_ATTEMPTS):
             try:
-                async with gate:
-                    response = await client.post(url, json=common | body)
-            except httpx.TransportError as error:
-                problem = f"{type(error).__name__} {error}".strip()
-                continue
-            if response.status_code not in _RETRIED:
-                return self._read(response, path)
-            problem = f"status {response.status_code}"
-            pause = max(pause, _retry_after(response))
-        raise ClusterError(
-            f"bench.endpoint: {url} failed {_ATTEMPTS} times, last with {problem}",
-            "check that the service runs and is not overloaded, then resume",
-        )
-
-    def _read(self, response: httpx.Response, path: str) -> Any:
-        status, url = response.status_code, self._endpoint.url
-        if status in (401, 403):
-            variable = self._endpoint.api_key_env
-            raise SpecError(
-                f"bench.endpoint: {url} refuses the key (status {status})",
-                f"put a valid key into the environment variable {variable}"
-                if variable
-                else "name the environment variable that holds the key: bench.endpoint.apiKeyEnv",
-            )
-        if status == 404:
-            raise NotFoundError(
-                f"bench.endpoint: {url}/{path} answers 404: {_message(response)}",
-                f"the URL must end in /v1, and the service must know model "
-                f"`{self._endpoint.model}`: see {url}/models",
-            )
-        if not response.is_success:
-            raise SpecError(
-                f"bench.endpoint: {url}/{path} answers {status}: {_message(response)}",
-                "the service refuses this request; its message says why",
-            )
-        try:
-            return response.json()
-        except ValueError:
-            kind = response.headers.get("content-type", "no content type")
-            raise self._foreign(path, f"{kind}, not JSON") from None
-
-    def _foreign(self, path: str, found: str) -> SpecError:
-        return SpecError(
-            f"bench.endpoint: {self._endpoint.url}/{path} is no OpenAI-compatible API: {found}",
-            "give the base URL that ends in /v1",
-        )
+                return read(await self._service.post(gate, path, sent))
+            except GarbledError as error:
+                problem = str(error)
+                if attempt + 1 < _GARBLED_ATTEMPTS:
+                    await self._service.pause(attempt)
+        return Reply(problem=problem)
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
-    if endpoint.api_key_env is None:
-        return {}
-    key = os.environ.get(endpoint.api_key_env, "").strip()
-    if not key:
-        raise SpecError(
-            f"bench.endpoint.apiKeyEnv: the environment variable {endpoint.api_key_env} is not set",
-            f"export {endpoint.api_key_env}=… where the stage runs",
-        )
-    return {"Authorization": f"Bearer {key}"}
+async def _first(running: _Running) -> set[asyncio.Task[list[Any]]]:
+    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    return done
 
 
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        wait = float(response.headers.get("retry-after", 0))
-    except ValueError:  # a date; our own pauses will do
-        return 0.0
-    return min(max(wait, 0.0), _LONGEST_PAUSE_SECONDS)
+async def _settled(running: _Running) -> None:
+    await asyncio.gather(*running, return_exceptions=True)
 
 
-def _message(response: httpx.Response) -> str:
-    """The service's own words, short."""
-    try:
-        data = response.json()
-    except ValueError:
-        kind = response.headers.get("content-type", "no content type")
-        return f"({kind}, no message)"
-    error = data.get("error", data) if isinstance(data, dict) else data
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return str(message)[:300]
+async def _cancelled(running: _Running) -> None:
+    for one in running:
+        one.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""How likely a model holds each option: log-probabilities of the options after the prompt.
+"""How likely a model holds each option, or its letter: log-probabilities after the prompt.
 
 All options of a question are computed in one row: the prompt once, then the options one after
 another, with a mask that lets each option see the prompt and itself only and positions that start
@@ -16,7 +16,7 @@ import torch
 
 from astrosage.bench import prompts
 from astrosage.bench.language_model import LanguageModel
-from astrosage.bench.questions import Question
+from astrosage.bench.question import LETTERS, Question
 from astrosage.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -57,31 +57,42 @@ class LikelihoodScorer:
         if not self.packs:
             log.warning("%s: options are scored one by one, which is slower", model.folder)
 
-    def scores(self, questions: Sequence[Question]) -> list[list[float]]:
+    def scores(
+        self, questions: Sequence[Question], *, letters: bool = False
+    ) -> tuple[list[list[float]], int]:
         """The log-probability of each option's text after the prompt, in nats.
+
+        Args:
+            questions: What is scored.
+            letters: Show all options in the prompt and score their letters instead.
+
+        Returns:
+            For each question its options' scores; and the tokens that were computed.
 
         Raises:
             DataError: If a question is longer than the model's positions.
         """
-        rows = [self.row(question) for question in questions]
-        return packed(self._model, rows) if self.packs else one_by_one(self._model, rows)
+        rows = [self.row(question, letters=letters) for question in questions]
+        found = packed(self._model, rows) if self.packs else one_by_one(self._model, rows)
+        return found, sum(row.inputs for row in rows)
 
-    def row(self, question: Question) -> Row:
+    def row(self, question: Question, *, letters: bool = False) -> Row:
         """Tokenise a question.
 
         Prompt and option are tokenised as one text, since that is how a model reads text; what
         all of these begin with is shared.
         """
-        text = prompts.cloze(question)
+        text = prompts.lettered(question) if letters else prompts.cloze(question)
+        options = LETTERS[: len(question.choices)] if letters else question.choices
         encode = self._model.encode
-        whole = [encode(text + prompts.continuation(c)) for c in question.choices]
+        whole = [encode(text + prompts.continuation(option)) for option in options]
         shared = _common_prefix([encode(text), *whole])
         longest = max(map(len, whole))
         if longest > self._model.max_positions:
             raise DataError(
                 f"question {question.id} has {longest} tokens, the model takes "
                 f"{self._model.max_positions}",
-                "shorten or remove it",
+                "shorten or remove it" + (", or lower bench.shots" if question.shots else ""),
             )
         return Row(whole[0][:shared], [w[shared:] for w in whole])
 

@@ -13,7 +13,16 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from astrosage.bench.tasks import Inputs, Performer, Results, Role, Task, Work, threads_for
+from astrosage.bench.tasks import (
+    Done,
+    Inputs,
+    Performer,
+    Results,
+    Role,
+    Task,
+    Writing,
+    threads_for,
+)
 from astrosage.context import StageContext
 from astrosage.errors import AstroError, CapacityError, ClusterError
 
@@ -29,22 +38,22 @@ class Worker:
     Args:
         context: Fields of the stage's context; models are found through it on each machine.
         models: Reference of each role's model.
-        max_new_tokens: Tokens that a generated answer may have.
+        writing: How answers are written.
         threads: CPU threads.
     """
 
     def __init__(
-        self, context: dict[str, Any], models: dict[Role, str], max_new_tokens: int, threads: int
+        self, context: dict[str, Any], models: dict[Role, str], writing: Writing, threads: int
     ) -> None:
         find = StageContext(**context).model_path
-        self._performer = Performer(models, max_new_tokens, find, threads)
+        self._performer = Performer(models, writing, find, threads)
 
     def ready(self) -> None:
         """Answers once the worker has its resources."""
 
-    def perform(self, role: Role, work: Work, items: list[Any]) -> list[Any]:
+    def perform(self, task: Task, items: list[Any]) -> Done:
         """Do one task."""
-        return self._performer.perform(role, work, items)
+        return self._performer.perform(task, items)
 
     def facts(self) -> dict[str, Any]:
         """What the worker ran on and how much memory it took at most."""
@@ -113,15 +122,15 @@ class Pool:
             max_task_retries=failures,
         )
         fields = dataclasses.asdict(self._context)
-        models, tokens = self._inputs.models, self._inputs.max_new_tokens
+        models, writing = self._inputs.models, self._inputs.writing
         threads = threads_for(wanted.cpu)
-        return [remote.remote(fields, models, tokens, threads) for _ in range(count)]
+        return [remote.remote(fields, models, writing, threads) for _ in range(count)]
 
     def _dispatch(self, workers: list[Any], queue: deque[Task]) -> Results:
         import ray
 
         waiting = {worker.ready.remote(): worker for worker in workers}
-        running: dict[Any, tuple[Task, Any]] = {}
+        running: dict[Any, Any] = {}
         joined: list[Any] = []
         began = time.monotonic()
         while queue or running:
@@ -132,12 +141,11 @@ class Pool:
                     ray.get(reference)
                     joined.append(worker)
                 else:
-                    task, worker = running.pop(reference)
-                    yield task, ray.get(reference)
+                    worker = running.pop(reference)
+                    yield ray.get(reference)
                 if queue:
                     task = queue.popleft()
-                    items = self._inputs.of(task)
-                    running[worker.perform.remote(task.role, task.work, items)] = (task, worker)
+                    running[worker.perform.remote(task, self._inputs.of(task))] = worker
             if not joined:
                 self._check_patience(time.monotonic() - began)
         if waiting:

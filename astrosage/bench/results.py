@@ -1,57 +1,71 @@
-"""From raw results to judged records, and from records to a summary."""
+"""From raw results to judged records."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from astrosage.bench import answers
-from astrosage.bench.questions import Question
-from astrosage.bench.statistics import mcnemar, wilson
-from astrosage.bench.tasks import Role, Task
+from astrosage.bench.answers import Answer
+from astrosage.bench.calibration import softmax
+from astrosage.bench.inputs import NamedSet
+from astrosage.bench.orders import order, ordered, original
+from astrosage.bench.question import LETTERS, Question
+from astrosage.bench.tasks import SHUFFLED, Done, Role, Task
+from astrosage.bench.usage import Usage
 from astrosage.errors import DataError
 
-METHODS = ("likelihood", "likelihood_normalized", "generation")
+__all__ = ["METHODS", "ROLES", "Collected", "NamedSet", "judge", "records"]
+METHODS = ("likelihood", "likelihood_normalized", "letter", "generation")
 ROLES: tuple[Role, ...] = ("model", "baseline")
-NO_TOPIC = "(no topic)"
-
-
-@dataclass(frozen=True)
-class NamedSet:
-    """A question set as it is scored.
-
-    Attributes:
-        name: Its name in tables, unique in the stage.
-        path: Its file.
-        questions: In the file's order.
-    """
-
-    name: str
-    path: str
-    questions: tuple[Question, ...]
 
 
 class Collected:
-    """Raw results by role and kind of work, put where they belong as they come."""
+    """Raw results by role and kind of work, put where they belong as they come.
+
+    Attributes:
+        usage: Tokens by role and kind of work.
+        seconds: Workers' time by role and kind of work.
+    """
 
     def __init__(self) -> None:
-        self._values: dict[tuple[str, str], dict[int, Any]] = {}
+        self._values: dict[tuple[str, str, int], dict[int, Any]] = {}
+        self.usage: dict[tuple[str, str], Usage] = {}
+        self.seconds: dict[tuple[str, str], float] = {}
 
-    def add(self, task: Task, values: Sequence[Any]) -> None:
+    def add(self, done: Done) -> None:
         """Take a task's results."""
-        kept = self._values.setdefault((task.role, task.work), {})
+        task = done.task
+        self.put(task, done.values)
+        key = (task.role, task.work)
+        self.usage[key] = self.usage.get(key, Usage()) + done.usage
+        self.seconds[key] = self.seconds.get(key, 0.0) + done.seconds
+
+    def put(self, task: Task, values: Sequence[Any]) -> None:
+        """Take a task's results without its account."""
+        kept = self._values.setdefault((task.role, task.work, task.order), {})
         kept.update(zip(task.items, values, strict=True))
 
-    def get(self, role: Role, work: str) -> list[Any]:
+    def get(self, role: Role, work: str, which: int = 0) -> list[Any]:
         """All results of a kind in the order of the inputs; empty where none was asked for."""
-        kept = self._values.get((role, work), {})
+        kept = self._values.get((role, work, which), {})
         return [kept[i] for i in sorted(kept)]
 
+    def orders(self, role: Role, work: str) -> int:
+        """In how many orders of the options a kind of work was done."""
+        return sum((r, w) == (role, work) for r, w, _ in self._values)
 
-def records(sets: Sequence[NamedSet], collected: Collected) -> Iterator[dict[str, Any]]:
+
+def records(
+    sets: Sequence[NamedSet], collected: Collected, seed: int = 0
+) -> Iterator[dict[str, Any]]:
     """One record for each set, method and question, with what each model did.
+
+    Args:
+        sets: The question sets.
+        collected: Raw results.
+        seed: As that of the orders of options.
 
     Raises:
         DataError: If a model gave log-probabilities that are not numbers.
@@ -59,12 +73,22 @@ def records(sets: Sequence[NamedSet], collected: Collected) -> Iterator[dict[str
     start = 0
     for item in sets:
         for method in METHODS:
-            raw = {role: collected.get(role, method.removesuffix("_normalized")) for role in ROLES}
+            raw = {role: _by_order(collected, role, method) for role in ROLES}
             for i, question in enumerate(item.questions, start):
-                judged = {r: judge(question, method, raw[r][i]) for r in ROLES if raw[r]}
+                judged = {
+                    r: _judge_all(question, method, [found[i] for found in raw[r]], seed)
+                    for r in ROLES
+                    if raw[r]
+                }
                 if judged:
                     yield _record(item.name, method, question) | judged
         start += len(item.questions)
+
+
+def _by_order(collected: Collected, role: Role, method: str) -> list[list[Any]]:
+    """A method's raw results, for each order of the options all questions."""
+    work = method.removesuffix("_normalized")
+    return [collected.get(role, work, k) for k in range(collected.orders(role, work))]
 
 
 def _record(set_name: str, method: str, question: Question) -> dict[str, Any]:
@@ -73,97 +97,65 @@ def _record(set_name: str, method: str, question: Question) -> dict[str, Any]:
         "method": method,
         "id": question.id,
         "topic": question.topic,
+        "year": question.year,
         "question": question.question,
         "choices": list(question.choices),
         "answer": question.answer,
     }
 
 
+def _judge_all(question: Question, method: str, raw: Sequence[Any], seed: int) -> dict[str, Any]:
+    """What a model did with a question in the file's order of options, and in the others."""
+    found = judge(question, method, raw[0])
+    if method in SHUFFLED and len(raw) > 1:
+        found["orders"] = [_in_order(question, method, r, k, seed) for k, r in enumerate(raw)]
+    return found
+
+
+def _in_order(question: Question, method: str, raw: Any, which: int, seed: int) -> dict[str, Any]:
+    asked = ordered(question, which, seed)
+    judged = judge(asked, method, raw)
+    place = judged["chosen"]
+    return {
+        "order": list(order(question.id, len(question.choices), which, seed)),
+        "letter": None if place is None else LETTERS[place],
+        "key": None if asked.answer is None else LETTERS[asked.answer],
+        "chosen": original(question, place, which, seed),
+        "correct": judged["correct"],
+    }
+
+
 def judge(question: Question, method: str, raw: Any) -> dict[str, Any]:
-    """What one model did with one question by one method."""
-    if method == "generation":
-        parsed = answers.parse(raw, question.choices)
-        return {
-            "text": raw,
-            "outcome": parsed.outcome,
-            "chosen": parsed.chosen,
-            "correct": question.is_right(parsed.chosen),
-        }
+    """What one model did with one question by one method; ``correct`` is None without a key."""
+    judged = _written(question, raw) if method == "generation" else _scored(question, method, raw)
+    right = question.is_right(judged["chosen"]) if question.answer is not None else None
+    return judged | {"correct": right}
+
+
+def _written(question: Question, raw: Answer | str) -> dict[str, Any]:
+    answer = raw if isinstance(raw, Answer) else Answer(raw)
+    parsed = answers.read(answer, question.choices)
+    found = {"text": answer.text, "outcome": parsed.outcome, "chosen": parsed.chosen}
+    if answer.limited:
+        found["limited"] = True
+    if answer.reasoning_tokens:
+        found["reasoningTokens"] = answer.reasoning_tokens
+    if answer.problem is not None:
+        found["problem"] = answer.problem
+    return found
+
+
+def _scored(question: Question, method: str, raw: Sequence[float]) -> dict[str, Any]:
     if not all(map(math.isfinite, raw)):
         raise DataError(
             f"question {question.id}: the model's log-probabilities are {raw}, not all numbers",
             "the model's weights are broken; look at its training loss",
         )
-    chosen = answers.choose(raw, question.choices, normalized=method == "likelihood_normalized")
+    normalized = method == "likelihood_normalized"
+    chosen = answers.choose(raw, question.choices, normalized=normalized)
+    values = answers.compared(raw, question.choices, normalized=normalized)
     return {
         "scores": [round(s, 6) for s in raw],
         "chosen": chosen,
-        "correct": question.is_right(chosen),
+        "confidence": round(softmax(values)[chosen], 6),
     }
-
-
-def summarize_sets(
-    sets: Sequence[NamedSet], judged: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Each set's scores by method, paired tests and table of topics."""
-    return [_summarize_set(item, [r for r in judged if r["set"] == item.name]) for item in sets]
-
-
-def _summarize_set(item: NamedSet, judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    by_method = {m: [r for r in judged if r["method"] == m] for m in METHODS}
-    by_method = {m: found for m, found in by_method.items() if found}
-    headline = next(
-        m for m in ("likelihood_normalized", "likelihood", "generation") if m in by_method
-    )
-    return {
-        "name": item.name,
-        "path": item.path,
-        "questions": len(item.questions),
-        "withEqualOptions": sum(q.has_equal_choices for q in item.questions),
-        "headline": headline,
-        "methods": {m: _compare(found) for m, found in by_method.items()},
-        "topics": _topics(by_method[headline]),
-    }
-
-
-def _compare(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    both = all("baseline" in r and "model" in r for r in judged)
-    return {
-        "model": _score(judged, "model"),
-        "baseline": _score(judged, "baseline") if both else None,
-        "paired": _paired(judged) if both else None,
-    }
-
-
-def _score(judged: Sequence[dict[str, Any]], role: str) -> dict[str, Any]:
-    found = [r[role] for r in judged]
-    correct, total = sum(f["correct"] for f in found), len(found)
-    low, high = wilson(correct, total)
-    outcomes = [f.get("outcome") for f in found]
-    return {
-        "correct": correct,
-        "total": total,
-        "accuracy": correct / total,
-        "low": low,
-        "high": high,
-        "unparsable": outcomes.count("unparsable"),
-        "refused": outcomes.count("refused"),
-    }
-
-
-def _paired(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    pairs = [(r["model"]["correct"], r["baseline"]["correct"]) for r in judged]
-    better, worse = pairs.count((True, False)), pairs.count((False, True))
-    return {"better": better, "worse": worse, "p": mcnemar(better, worse)}
-
-
-def _topics(judged: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = dict.fromkeys(r["topic"] or NO_TOPIC for r in judged)
-    if set(names) == {NO_TOPIC}:
-        return []
-    rows = []
-    for name in sorted(names):
-        found = [r for r in judged if (r["topic"] or NO_TOPIC) == name]
-        scores = {k: v for k, v in _compare(found).items() if k != "paired"}
-        rows.append({"topic": name, "questions": len(found), **scores})
-    return rows

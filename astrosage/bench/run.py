@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from astrosage import lineage
-from astrosage.bench import perplexity, questions, results, tasks
-from astrosage.bench.results import Collected, NamedSet
-from astrosage.bench.tasks import Inputs, Role, Task, Work
+from astrosage.bench import costs, perplexity, predictions, results, specialising, tasks
+from astrosage.bench.inputs import HeldoutDocument, NamedSet, load_heldout, load_sets
+from astrosage.bench.results import Collected
+from astrosage.bench.summary import summarize_sets
+from astrosage.bench.tasks import Inputs, Role, Task, Work, Writing
 from astrosage.context import StageContext
-from astrosage.data.sources import read_records
-from astrosage.errors import SpecError
 from astrosage.report.build import build_report
 from astrosage.runs import manifest
+from astrosage.spec.bench import BenchSpec
 from astrosage.spec.graph import path_of
-from astrosage.spec.stages import BenchSpec
 
-log = logging.getLogger(__name__)
+_WORKS: tuple[Work, ...] = ("likelihood", "letter", "generation")
 
 
 def run(context: StageContext) -> dict[str, Any]:
@@ -34,8 +32,8 @@ def run(context: StageContext) -> dict[str, Any]:
         Facts for the lineage.
 
     Raises:
-        AstroError: For questions, texts, a model or a service that cannot be used, or a cluster
-            without room.
+        AstroError: For questions, texts, a model or a service that cannot be used, a cluster
+            without room, or a budget that is used up.
     """
     spec = context.stage.body
     assert isinstance(spec, BenchSpec)
@@ -49,28 +47,42 @@ class _Benchmark:
         self.context, self.spec = context, spec
         self.field = f"{path_of(context.job, context.stage)}.bench"
         self.workers: list[dict[str, Any]] = []
+        self.service: dict[str, Any] | None = None
 
     def run(self) -> dict[str, Any]:
         """Read, score, judge, write."""
         began = time.monotonic()
         sets = load_sets(self.spec, self.field)
+        heldout = tuple(load_heldout(self.spec, self.field))
+        generation = self.spec.generation
         inputs = Inputs(
             models=self._models(),
             questions=tuple(q for s in sets for q in s.questions),
-            documents=tuple(load_heldout(self.spec, self.field)),
-            max_new_tokens=self.spec.generation.max_new_tokens,
+            documents=tuple(document.text for document in heldout),
+            writing=Writing(generation.max_new_tokens, generation.reasoning),
+            seed=self.spec.seed,
         )
         collected = self._score(inputs)
-        judged = list(results.records(sets, collected))
+        judged = list(results.records(sets, collected, self.spec.seed))
+        prices = self.spec.endpoint.prices if self.spec.endpoint else None
         summary = {
             "model": model_name(self.spec),
             "baseline": self.spec.baseline,
-            "sets": results.summarize_sets(sets, judged),
+            "sets": summarize_sets(sets, judged),
             "heldout": _heldout(collected) if inputs.documents else None,
-            "cost": self._cost(time.monotonic() - began),
+            "specialising": _specialising(sets, judged, heldout, collected),
+            "service": self.service,
+            "cost": costs.summarize(
+                collected,
+                seconds=time.monotonic() - began,
+                workers=len(self.workers),
+                price_per_hour=self.context.cluster.price_per_hour,
+                served=self.spec.endpoint is not None,
+                prices=prices,
+            ),
             "hardware": self.workers[0] if self.workers else lineage.hardware(),
         }
-        self._write(judged, summary)
+        self._write(sets, judged, summary)
         peaks = [w["peakMemoryBytes"] for w in self.workers]
         return {"peakMemoryBytes": sum(peaks)} if peaks else {}
 
@@ -85,28 +97,28 @@ class _Benchmark:
     def _works(self) -> list[Work]:
         default: list[Work] = ["generation"] if self.spec.endpoint else ["likelihood", "generation"]
         methods = self.spec.methods or default
-        return [w for w in ("likelihood", "generation") if w in methods]
+        return [w for w in _WORKS if w in methods]
 
     def _score(self, inputs: Inputs) -> Collected:
-        works, size = self._works(), self.spec.batch_size
+        works, size, shuffles = self._works(), self.spec.batch_size, self.spec.shuffles
         served = (
-            tasks.make(inputs, works, size, ["model"]) if self.spec.endpoint is not None else []
+            tasks.make(inputs, works, size, ["model"], shuffles)
+            if self.spec.endpoint is not None
+            else []
         )
         with_texts: list[Work] = ["heldout", *works] if inputs.documents else works
-        local = tasks.make(inputs, with_texts, size, inputs.models)
+        local = tasks.make(inputs, with_texts, size, inputs.models, shuffles)
         collected = Collected()
         progress = _Progress(self.context, sum(t.questions for t in [*served, *local]))
-        for task, values in self._results(inputs, served, local):
-            collected.add(task, values)
-            progress.add(task)
+        for done in self._results(inputs, served, local):
+            collected.add(done)
+            progress.add(done.task)
         progress.close()
         return collected
 
     def _results(self, inputs: Inputs, served: list[Task], local: list[Task]) -> tasks.Results:
         if self.spec.endpoint is not None:
-            from astrosage.bench.endpoint import EndpointScorer
-
-            yield from EndpointScorer(self.spec.endpoint, inputs, self.spec.seed).perform(served)
+            yield from self._asked(inputs, served)
         if local:
             from astrosage.bench.pool import Pool
 
@@ -114,19 +126,28 @@ class _Benchmark:
             yield from pool.perform(local)
             self.workers = pool.facts
 
-    def _cost(self, seconds: float) -> dict[str, Any]:
-        price = self.context.cluster.price_per_hour
-        return {
-            "seconds": round(seconds, 2),
-            "workers": len(self.workers),
-            "pricePerHour": price,
-            "usd": None if price is None else price * seconds / 3600,
-        }
+    def _asked(self, inputs: Inputs, served: list[Task]) -> tasks.Results:
+        """Results of a service; what it answers is kept in the stage's folder."""
+        from astrosage.bench.endpoint import EndpointScorer
+        from astrosage.bench.kept import KeptAnswers
+        from astrosage.bench.spending import Purse
 
-    def _write(self, judged: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+        endpoint, stage = self.spec.endpoint, self.context.stage_name
+        assert endpoint is not None
+        kept = KeptAnswers(self.context.directory.storage, endpoint.cache)
+        field = f"spec.stages.{stage}.bench"
+        purse = Purse(self.spec.budget, endpoint.prices, kept, field, self.context.run.name)
+        scorer = EndpointScorer(endpoint, inputs, purse, self.spec.seed)
+        yield from scorer.perform(served)
+        self.service = scorer.facts()
+
+    def _write(
+        self, sets: Sequence[NamedSet], judged: list[dict[str, Any]], summary: dict[str, Any]
+    ) -> None:
         with self.context.directory.storage.writing("bench") as folder:
             lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in judged)
             (folder / "records.jsonl").write_text("".join(lines), encoding="utf-8")
+            summary["predictions"] = predictions.write(folder, sets, judged)
             text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
             (folder / "summary.json").write_text(text, encoding="utf-8")
             manifest.write(folder, key=self.context.key, model=summary["model"])
@@ -154,7 +175,7 @@ class _Progress:
             "questions",
             questionsPerSecond=round(rate, 2),
             etaSeconds=None if left is None else round(left, 1),
-            doing=f"{task.role}: {task.work}",
+            doing=f"{task.role}: {task.work}" + (f", order {task.order}" if task.order else ""),
         )
 
     def close(self) -> None:
@@ -171,50 +192,22 @@ def model_name(spec: BenchSpec) -> str:
     return f"{endpoint.model} at {re.sub('//[^/@]*@', '//', endpoint.url)}"
 
 
-def load_sets(spec: BenchSpec, field: str) -> list[NamedSet]:
-    """The stage's question sets, each under a name of its own.
-
-    Raises:
-        NotFoundError, DataError: If a file cannot be used.
-        SpecError: If two sets have one name.
-    """
-    sets: list[NamedSet] = []
-    for i, item in enumerate(spec.questions):
-        where = f"{field}.questions[{i}]"
-        name = item.name or Path(item.path.removesuffix(".gz")).stem
-        if name in {s.name for s in sets}:
-            raise SpecError(
-                f"{where}.name: another question set is called `{name}` too",
-                "give each set a `name` of its own",
-            )
-        found = questions.load(item.path, f"{where}.path")[: item.limit]
-        slips = [q.id for q in found if q.has_equal_choices]
-        if slips:
-            log.warning(
-                "%s: %d questions have equal options, either of which counts: %s",
-                *(item.path, len(slips), ", ".join(slips)),
-            )
-        sets.append(NamedSet(name, item.path, tuple(found)))
-    return sets
-
-
-def load_heldout(spec: BenchSpec, field: str) -> Iterator[str]:
-    """The texts that perplexity is measured on.
-
-    Raises:
-        SpecError: If the model is a service, whose perplexity cannot be measured.
-        NotFoundError, DataError: If a file cannot be used.
-    """
-    if spec.heldout and spec.endpoint is not None:
-        raise SpecError(
-            f"{field}.heldout: perplexity is measured on a model directory, not on an endpoint",
-            "remove `heldout`, or give `model` instead of `endpoint`",
-        )
-    for i, source in enumerate(spec.heldout):
-        for record in read_records(source, "text", f"{field}.heldout[{i}]"):
-            yield record.text
-
-
 def _heldout(collected: Collected) -> dict[str, Any]:
     found = {role: collected.get(role, "heldout") for role in results.ROLES}
     return {r: perplexity.summarize(values) if values else None for r, values in found.items()}
+
+
+def _specialising(
+    sets: Sequence[NamedSet],
+    judged: Sequence[dict[str, Any]],
+    heldout: Sequence[HeldoutDocument],
+    collected: Collected,
+) -> dict[str, Any] | None:
+    model, base = collected.get("model", "heldout"), collected.get("baseline", "heldout")
+    by_side: dict[Any, Any] = {}
+    if model and base:
+        for side in specialising.SIDES:
+            places = [i for i, document in enumerate(heldout) if document.role == side]
+            if places:
+                by_side[side] = [model[i] for i in places], [base[i] for i in places]
+    return specialising.summarize(sets, judged, by_side)

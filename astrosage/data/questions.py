@@ -8,6 +8,7 @@ from astrosage.runs.manifest import digest
 from astrosage.spec.bench import Layout
 from astrosage.spec.graph import path_of
 from astrosage.spec.job import AstroJob
+from astrosage.spec.prepare import Decontaminate
 from astrosage.spec.stages import BenchSpec, PrepareSpec, Stage
 
 
@@ -28,7 +29,7 @@ def question_files(job: AstroJob, stage: Stage) -> dict[str, tuple[str, Layout |
 
 
 def build_index(
-    job: AstroJob, stage: Stage, ngram: int
+    job: AstroJob, stage: Stage, options: Decontaminate
 ) -> tuple[QuestionIndex, list[dict[str, object]]]:
     """Index every question of the run.
 
@@ -40,7 +41,7 @@ def build_index(
     """
     from astrosage.bench.questions import load
 
-    index = QuestionIndex(ngram)
+    index = QuestionIndex(options.deciding, options.covering, options.coverage)
     files: list[dict[str, object]] = []
     for path, (field, layout) in question_files(job, stage).items():
         questions = load(path, field, layout)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from astrosage import __version__
-from astrosage.report import data, examples, provenance, scores, training
+from astrosage.report import costs, data, examples, provenance, scores, training
 from astrosage.report.facts import RunFacts, StageFacts, gather, problem
 from astrosage.report.text import Html, duration, join, moment, tag
 from astrosage.runs.directory import RunDirectory
@@ -57,6 +57,7 @@ def _sections(facts: RunFacts) -> list[tuple[str, str, Html]]:
     benches = [s for s in facts.of_kind("bench") if s.summary]
     return [
         ("scores", "Scores", _each(scores.section, benches)),
+        ("accuracy-cost", "Accuracy and cost", _each(costs.section, benches)),
         ("training", "Training", _each(training.section, facts.of_kind("train"))),
         ("examples", "Questions gained and lost", _each(examples.section, benches)),
         ("data", "Data", _each(data.section, facts.of_kind("prepare"))),

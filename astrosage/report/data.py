@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from astrosage.report import data_card
 from astrosage.report.facts import StageFacts
 from astrosage.report.text import Html, count, join, percent, table, tag
 from astrosage.spec.stages import PrepareSpec
@@ -12,11 +13,16 @@ from astrosage.spec.stages import PrepareSpec
 _COUNTS = {
     "records": "Records read",
     "kept": "Records kept",
+    "licenseRefused": "Under another licence, left out",
+    "unreadable": "Unreadable, left out",
     "empty": "Empty",
+    "filtered": "Refused by filters",
     "duplicates": "Duplicates dropped",
+    "nearDuplicates": "Near-duplicates dropped",
+    "earlierDuplicates": "In earlier data, dropped",
     "heldOutDuplicates": "Equal to held-out records, dropped",
     "contaminatedRecords": "Wholly contaminated, dropped",
-    "notSampled": "Left out by weight",
+    "notSampled": "Left out by weight or share",
     "overLongDropped": "Too long, dropped",
     "overLongCut": "Too long, cut",
 }
@@ -28,13 +34,20 @@ def section(stage: StageFacts) -> Html:
     if not stage.manifest:
         return join([title, tag("p", f"No shards yet ({stage.phase}).", class_="soft")])
     report = stage.manifest.get("report") or {}
+    card = report.get("card") or {}
     return join(
         [
             title,
             _contamination(stage, report),
+            data_card.contamination(card, report.get("contaminationHits") or 0),
             _splits(stage, report),
             _losses(report),
+            data_card.steps(card),
             _shares(report),
+            data_card.mixture(report.get("shares") or []),
+            data_card.histograms(stage.name, card),
+            data_card.cleaning(card),
+            data_card.clusters(card),
         ]
     )
 
@@ -48,7 +61,10 @@ def _contamination(stage: StageFacts, report: Mapping[str, Any]) -> Html:
     hits = report.get("contaminationHits")
     if hits is None:
         return Html("")
-    rule = f"{body.decontaminate.ngram} words in a row shared with a question"
+    options = body.decontaminate
+    rule = f"{options.deciding} words in a row shared with a question"
+    if options.covering:
+        rule += f", or runs of {options.covering} that cover {percent(options.coverage, 0)} of it"
     if not hits:
         return tag("p", f"No contamination found ({rule}).")
     return tag(

@@ -5,32 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from astrosage.report import protocol, service, specialising
 from astrosage.report.charts import Bar, Group, interval_chart
 from astrosage.report.facts import StageFacts
+from astrosage.report.protocol import METHOD_NAMES, ROLES, with_interval
 from astrosage.report.text import (
     Html,
     count,
     escape,
     join,
     number,
-    percent,
     probability,
     table,
     tag,
 )
 
-METHOD_NAMES = {
-    "likelihood": "Likelihood",
-    "likelihood_normalized": "Likelihood per character",
-    "generation": "Generated answer",
-}
+__all__ = ["METHOD_NAMES", "headline", "section", "verdict", "with_interval"]
 _EXPLAINED = {
     "likelihood": "the option with the highest summed log-probability after the question",
     "likelihood_normalized": "the same divided by the option's length in characters, so that long "
     "options are not held back",
+    "letter": "the option whose letter is likeliest after a prompt that shows all options",
     "generation": "the option that the model's own written answer names (greedy decoding)",
 }
-ROLES = ("baseline", "model")
 SIGNIFICANT = 0.05
 
 
@@ -39,11 +36,27 @@ def section(stage: StageFacts) -> Html:
     summary = stage.summary
     sets = summary.get("sets") or []
     parts: list[Any] = [tag("h3", f"Stage {stage.name}"), _names(summary), _methods(sets)]
+    tests = sum(1 for item in sets for _ in _tested(item))
     for i, item in enumerate(sets):
-        words = tag("div", *map(_paired, _tested(item)), _caveats(item))
+        if not item.get("scored", True):
+            parts.append(_unscored(summary, item))
+            continue
+        words = tag("div", *(_paired(t, tests) for t in _tested(item)), _caveats(item, tests))
         parts.append(tag("div", _chart(stage, i, item), words, class_="charts"))
-        parts += [_score_table(item), _topics(item)]
-    return join([*parts, _heldout(summary)])
+        parts += [_score_table(item), _topics(item), protocol.section(item)]
+    more = [specialising.section(summary), service.section(summary)]
+    return join([*parts, _heldout(summary), *more])
+
+
+def _unscored(summary: Mapping[str, Any], item: Mapping[str, Any]) -> Html:
+    file = (summary.get("predictions") or {}).get("file", "predictions.jsonl")
+    return tag(
+        "p",
+        tag("strong", f"{item.get('name')}: not scored. "),
+        f"Its {count(item.get('questions'))} questions have no keys. The model's answers are in ",
+        tag("code", file),
+        ", for those who have the keys.",
+    )
 
 
 def headline(stage: StageFacts) -> Html:
@@ -64,7 +77,7 @@ def _accuracy_headline(item: Mapping[str, Any]) -> Html:
         paired = result.get("paired") or {}
         text += (
             f", against {with_interval(base)} for the baseline: {verdict(paired)} "
-            f"({probability(paired.get('p'))})"
+            f"({probability(paired.get('pHolm', paired.get('p')))})"
         )
     return tag("p", tag("strong", "Accuracy "), text + ".", class_="headline")
 
@@ -81,17 +94,10 @@ def _perplexity(stage: StageFacts) -> Html:
     return tag("p", tag("strong", "Perplexity "), text, class_="headline")
 
 
-def with_interval(score: Mapping[str, Any]) -> str:
-    """``46.2 % [39.9, 52.5]``: no accuracy without its 95 % interval."""
-    low, high = score.get("low"), score.get("high")
-    if low is None or high is None:
-        return percent(score.get("accuracy"))
-    return f"{percent(score.get('accuracy'))} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
 def verdict(paired: Mapping[str, Any]) -> str:
-    """What the paired test allows to say."""
+    """What the paired test allows to say, corrected for how many there are."""
     p, better, worse = paired.get("p"), paired.get("better", 0), paired.get("worse", 0)
+    p = paired.get("pHolm", p)
     if p is None:
         return "not tested"
     if p >= SIGNIFICANT:
@@ -150,11 +156,7 @@ def _score_table(item: Mapping[str, Any]) -> Html:
         for role in ROLES:
             score = result.get(role)
             if score:
-                missing = (
-                    f"{score.get('unparsable', 0)} / {score.get('refused', 0)}"
-                    if method == "generation"
-                    else ""
-                )
+                missing = _missing(score) if method == "generation" else ""
                 rows.append(
                     (
                         f"{METHOD_NAMES.get(method, method)}, {role}",
@@ -171,26 +173,45 @@ def _score_table(item: Mapping[str, Any]) -> Html:
     )
 
 
+def _missing(score: Mapping[str, Any]) -> str:
+    """Answers without a choice, by what they were."""
+    found = f"{score.get('unparsable', 0)} / {score.get('refused', 0)}"
+    more = [f"{score[k]} {k}" for k in ("cut", "failed") if score.get(k)]
+    return ", ".join([found, *more])
+
+
 def _tested(item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for method, result in (item.get("methods") or {}).items():
         if result.get("paired"):
             yield method, result["paired"]
 
 
-def _paired(tested: tuple[str, Mapping[str, Any]]) -> Html:
+def _paired(tested: tuple[str, Mapping[str, Any]], tests: int) -> Html:
     method, paired = tested
+    corrected = ""
+    if "pHolm" in paired and tests > 1:
+        corrected = f"; corrected for {tests} tests, {probability(paired['pHolm'])}"
+    difference = (
+        f" The difference is {specialising.points(paired)} points (95 % interval)."
+        if "difference" in paired
+        else ""
+    )
     return tag(
         "p",
         tag("strong", f"{METHOD_NAMES.get(method, method)}: {verdict(paired)}. "),
         f"The model is right on {count(paired.get('better'))} questions that the baseline gets "
         f"wrong, and wrong on {count(paired.get('worse'))} that the baseline gets right (exact "
-        f"McNemar test, two-sided, {probability(paired.get('p'))}).",
+        f"McNemar test, two-sided, {probability(paired.get('p'))}{corrected}).{difference}",
     )
 
 
-def _caveats(item: Mapping[str, Any]) -> Html:
+def _caveats(item: Mapping[str, Any], tests: int) -> Html:
     notes = []
-    if list(_tested(item)):
+    tested = [paired for _, paired in _tested(item)]
+    if any("pHolm" in paired for paired in tested):
+        if tests > 1:
+            notes.append("Corrected by Holm's method for all tests of the stage.")
+    elif tested:
         notes.append("Each test stands alone; none is corrected for how many there are.")
     if item.get("withEqualOptions"):
         notes.append(

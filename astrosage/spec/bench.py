@@ -92,6 +92,8 @@ class Generation(SpecModel):
 
 
 BenchMethod = Literal["likelihood", "letter", "generation"]
+
+
 class Gate(SpecModel):
     """When `astroctl promote` lets the model take the place of its baseline on an endpoint."""
 
@@ -106,7 +108,11 @@ class Gate(SpecModel):
 
 # What may change without a stage's result changing: how fast and how far a service is asked, and
 # what is made of the scores.
-OPERATIONAL: dict[str, Any] = {"gate": True, "budget": True, "endpoint": {"concurrency": True, "cache": True}}
+OPERATIONAL: dict[str, Any] = {
+    "gate": True,
+    "budget": True,
+    "endpoint": {"concurrency": True, "cache": True},
+}
 # The fields of a run that goes on which may change: those, and prices (answers are kept).
 AROUND = ("bench.gate", "bench.budget", "bench.endpoint.concurrency", "bench.endpoint.cache",
           "bench.endpoint.prices")  # fmt: skip

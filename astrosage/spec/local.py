@@ -31,6 +31,7 @@ _FIELDS: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("model", "model"),
         *((f"sources.*.{name}", "source") for name in _SOURCE),
         *((f"validation.sources.*.{name}", "source") for name in _SOURCE),
+        ("deduplicate.against.*", "source"),
         ("decontaminate.against.*", "questions"),
     ),
     "train": (("model", "model"),),
@@ -160,13 +161,14 @@ def _places(job: AstroJob) -> Iterator[tuple[Any, str | int, Named]]:
             where = f"spec.stages[{i}].{stage.kind}"
             for holder, key, field in _walk(stage.body, path.split("."), where):
                 value = holder[key] if isinstance(holder, list) else getattr(holder, str(key))
-                if value is not None and not (kind == "model" and value in stages):
+                may_be_stage = kind == "model" or path.startswith("deduplicate")
+                if value is not None and not (may_be_stage and value in stages):
                     yield holder, key, Named(field, kind, value)
 
 
 def _walk(node: Any, path: list[str], where: str) -> Iterator[tuple[Any, Any, str]]:
     head, *rest = path
-    if node is None:  # a group of options that is not given
+    if node is None or isinstance(node, bool):  # a group of options that is not given
         return
     if isinstance(node, list):
         steps = [(i, f"{where}[{i}]") for i in range(len(node))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astrosage.bench.questions import Question
+from astrosage.bench.question import Question
 
 
 def questions(count: int = 7) -> list[Question]:

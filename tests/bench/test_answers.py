@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astrosage.bench.answers import choose, parse
+from astrosage.bench.answers import Answer, choose, parse, read
 from astrosage.bench.questions import LETTERS
 
 CHOICES = ("A star", "Two planets", "The rotation axis stands almost upright", "1.5 kpc")
@@ -71,13 +71,37 @@ def test_option_texts(text: str, chosen: int) -> None:
         "A planet",
         "A star or two planets",
         "B-type stars",
-        "<think>The answer is A, since",
         "The",
     ],
 )
 def test_what_names_no_one_option_is_unparsable(text: str) -> None:
     parsed = parse(text, CHOICES)
     assert (parsed.chosen, parsed.outcome) == (None, "unparsable")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>The answer is A, since",
+        "<think>First.</think> <think>The answer is B, but",
+        "<think>\nI cannot say which",
+    ],
+)
+def test_an_answer_cut_within_thoughts_is_an_outcome_of_its_own(text: str) -> None:
+    parsed = parse(text, CHOICES)
+    assert (parsed.chosen, parsed.outcome) == (None, "cut")
+
+
+def test_what_was_said_before_the_thoughts_counts() -> None:
+    assert parse("B. <think>or is it A", CHOICES).chosen == 1
+
+
+def test_how_an_answer_ended_counts_where_it_chooses_nothing() -> None:
+    assert read(Answer("", thinking=True), CHOICES).outcome == "cut"
+    assert read(Answer("", problem="an error"), CHOICES).outcome == "failed"
+    assert read(Answer("Hm", limited=True), CHOICES).outcome == "unparsable"
+    assert read(Answer("B", limited=True), CHOICES).chosen == 1
+    assert read("B", CHOICES).chosen == 1
 
 
 @pytest.mark.parametrize(

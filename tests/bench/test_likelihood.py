@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from astrosage.bench import prompts
 from astrosage.bench.language_model import LanguageModel
 from astrosage.bench.likelihood import LikelihoodScorer, one_by_one, packed
-from astrosage.bench.questions import Question
+from astrosage.bench.question import Question
 from astrosage.errors import DataError
 from tests.bench.samples import questions
 
@@ -34,8 +35,36 @@ def test_batches_equal_the_definition(exact: LanguageModel) -> None:
     asked = questions()
     scorer = LikelihoodScorer(exact)
     assert scorer.packs
-    for question, found in zip(asked, scorer.scores(asked), strict=True):
+    for question, found in zip(asked, scorer.scores(asked)[0], strict=True):
         assert found == pytest.approx(by_hand(exact, question), abs=2e-4)
+
+
+def test_letters_are_the_next_token_after_all_options(exact: LanguageModel) -> None:
+    asked = questions(5)
+    found, tokens = LikelihoodScorer(exact).scores(asked, letters=True)
+    for question, scores in zip(asked, found, strict=True):
+        lines = [f"{x}. {c}" for x, c in zip("ABCDE", question.choices, strict=False)]
+        text = "\n".join([question.question, *lines, "Answer:"])
+        start = exact.tokenizer(text).input_ids
+        with torch.inference_mode():
+            logs = exact.model(torch.tensor([start])).logits[0, -1].log_softmax(-1)
+        for letter, score in zip("ABCDE", scores, strict=False):
+            ids = exact.tokenizer(f"{text} {letter}").input_ids
+            assert ids[: len(start)] == start
+            if len(ids) == len(start) + 1:
+                assert score == pytest.approx(float(logs[ids[-1]]), abs=2e-4)
+            else:  # the tiny tokenizer has no token for this letter after a space
+                assert score < 0
+    assert tokens > sum(len(exact.tokenizer(prompts.lettered(q)).input_ids) for q in asked) - 1
+
+
+def test_examples_stand_before_the_question(exact: LanguageModel) -> None:
+    shot = Question("s", "What shines?", ("A star", "A stone"), 0)
+    question = replace(questions(1)[0], shots=(shot,))
+    assert prompts.cloze(question).startswith("Question: What shines?\nAnswer: A star\n\nQuestion:")
+    found = LikelihoodScorer(exact).scores([question])[0][0]
+    assert found == pytest.approx(by_hand(exact, question), abs=2e-4)
+    assert found != LikelihoodScorer(exact).scores(questions(1))[0][0]
 
 
 def test_packed_equals_one_by_one(exact: LanguageModel) -> None:
@@ -47,15 +76,15 @@ def test_packed_equals_one_by_one(exact: LanguageModel) -> None:
 
 def test_scores_do_not_depend_on_the_batch(exact: LanguageModel) -> None:
     scorer, asked = LikelihoodScorer(exact), questions()
-    alone = [scorer.scores([q])[0] for q in asked]
-    for a, b in zip(scorer.scores(asked), alone, strict=True):
+    alone = [scorer.scores([q])[0][0] for q in asked]
+    for a, b in zip(scorer.scores(asked)[0], alone, strict=True):
         assert a == pytest.approx(b, abs=2e-4)
 
 
 def test_bf16_stays_near_fp32(exact: LanguageModel, tiny_model: Path) -> None:
     half = LikelihoodScorer(LanguageModel(tiny_model))
     asked = questions()
-    pairs = zip(half.scores(asked), LikelihoodScorer(exact).scores(asked), strict=True)
+    pairs = zip(half.scores(asked)[0], LikelihoodScorer(exact).scores(asked)[0], strict=True)
     assert all(a == pytest.approx(b, rel=0.02) for a, b in pairs)
 
 
@@ -80,7 +109,7 @@ def test_a_model_that_ignores_the_mask_is_scored_one_by_one(
     scorer = LikelihoodScorer(exact)
     assert not scorer.packs
     assert "one by one" in caplog.text
-    assert scorer.scores(questions(2))[1] == pytest.approx(
+    assert scorer.scores(questions(2))[0][1] == pytest.approx(
         by_hand(exact, questions(2)[1]), abs=2e-4
     )
 

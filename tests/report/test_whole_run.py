@@ -11,7 +11,8 @@ import pytest
 
 from astrosage import lineage
 from astrosage.bench.questions import Question
-from astrosage.bench.results import NamedSet, judge, summarize_sets
+from astrosage.bench.results import NamedSet, judge
+from astrosage.bench.summary import summarize_sets
 from astrosage.errors import NotFoundError
 from astrosage.report.build import build_report
 from astrosage.runs import manifest

@@ -10,9 +10,10 @@ from astroctl.runs.registry import Record
 from astrosage.errors import NotFoundError
 from astrosage.runs.directory import RunDirectory
 
-_METHODS = {
+METHODS = {
     "likelihood": "likelihood",
     "likelihood_normalized": "likelihood, per character",
+    "letter": "likelihood of the letter",
     "generation": "generated answer",
 }
 
@@ -32,33 +33,103 @@ def summaries(directory: RunDirectory) -> dict[str, dict[str, Any]]:
 
 
 def scores(summary: dict[str, Any]) -> str:
-    """Accuracy with its interval, against the baseline; perplexity on held-out text."""
-    text = table(
-        ["questions", "method", "baseline", "model", "better/worse", "p"], list(_rows(summary))
-    )
+    """Accuracy with its interval, against the baseline; perplexity; gains, losses and cost."""
+    return "\n".join(_lines(summary))
+
+
+def _lines(summary: dict[str, Any]) -> Iterator[str]:
+    rows = list(_rows(summary))
+    if rows:
+        p = "p (Holm)" if _tests(summary) > 1 else "p"
+        yield table(["questions", "method", "baseline", "model", "better/worse", p], rows)
     heldout = summary.get("heldout")
     if heldout:
         base = heldout.get("baseline")
         before = f"{base['perplexity']:.2f} -> " if base else ""
-        text += (
-            f"\nperplexity on held-out text: {before}{heldout['model']['perplexity']:.2f} "
+        yield (
+            f"perplexity on held-out text: {before}{heldout['model']['perplexity']:.2f} "
             f"({heldout['model']['tokens']} tokens)"
         )
-    return text
+    yield from specialising(summary)
+    yield from _remarks(summary)
+
+
+def specialising(summary: dict[str, Any]) -> Iterator[str]:
+    """What is gained inside the field next to what is lost outside, where that was measured."""
+    found = summary.get("specialising") or {}
+    if "outside" not in found:
+        return
+    rows: list[list[object]] = []
+    methods = dict.fromkeys(m for side in found.values() for m in side["accuracy"])
+    for method in methods:
+        sides = [found.get(s, {}).get("accuracy", {}).get(method) for s in ("inside", "outside")]
+        rows.append([METHODS.get(method, method), *(_points(s) for s in sides)])
+    texts = [(found.get(s) or {}).get("heldout") for s in ("inside", "outside")]
+    if any(texts):
+        rows.append(["perplexity, ratio to the baseline", *(_ratio(t) for t in texts)])
+    yield "what specialising costs (points of accuracy, model minus baseline, 95 % interval)"
+    yield table(["", "gain inside", "loss outside"], rows)
+
+
+def _points(found: dict[str, Any] | None) -> str | None:
+    if not found:
+        return None
+    value, low, high = (100 * found[k] for k in ("difference", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _ratio(found: dict[str, Any] | None) -> str | None:
+    if not found:
+        return None
+    ratio = found["perplexityRatio"]
+    if ratio["low"] is None:
+        return f"{ratio['value']:.3f}"
+    return f"{ratio['value']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+
+
+def _remarks(summary: dict[str, Any]) -> Iterator[str]:
+    predictions = summary.get("predictions")
+    if predictions:
+        yield (
+            f"{', '.join(predictions['sets'])}: not scored, since the file has no keys; "
+            f"{predictions['answers']} answers are in bench/{predictions['file']}: send them to "
+            "those who have the keys"
+        )
+    service = summary.get("service") or {}
+    if service.get("changed"):
+        yield "the service's model or fingerprint changed while it was scored: see the report"
+    if service.get("failed"):
+        yield f"{service['failed']} requests got no answer and count as wrong"
+    cost = summary.get("cost") or {}
+    if cost.get("usdPer100kTokens") is not None:
+        usd = (cost.get("model") or {}).get("usd")
+        spent = f"${usd:.4g} for the questions, " if usd is not None else ""
+        yield f"cost: {spent}${cost['usdPer100kTokens']:.4g} for 0.1 M tokens"
+
+
+def _tests(summary: dict[str, Any]) -> int:
+    return sum(bool(m.get("paired")) for s in summary["sets"] for m in s["methods"].values())
 
 
 def _rows(summary: dict[str, Any]) -> Iterator[list[object]]:
+    several = _tests(summary) > 1
     for item in summary["sets"]:
         for method, result in item["methods"].items():
             paired = result.get("paired")
             yield [
                 f"{item['name']} ({item['questions']})",
-                _METHODS.get(method, method),
+                METHODS.get(method, method),
                 accuracy(result.get("baseline")),
                 accuracy(result["model"]),
                 f"{paired['better']}/{paired['worse']}" if paired else None,
-                f"{paired['p']:.3g}" if paired else None,
+                _p(paired, several) if paired else None,
             ]
+
+
+def _p(paired: dict[str, Any], several: bool) -> str:
+    """The p-value, and if there are several that corrected for their number."""
+    adjusted = f" ({paired['pHolm']:.3g})" if several and "pHolm" in paired else ""
+    return f"{paired['p']:.3g}{adjusted}"
 
 
 def accuracy(score: dict[str, Any] | None) -> str:

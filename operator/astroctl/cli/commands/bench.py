@@ -36,19 +36,50 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     type=click.Path(dir_okay=False),
-    help="JSONL file of questions; may be repeated.",
+    help="File of questions (JSONL, CSV or Parquet); may be repeated.",
+)
+@click.option(
+    "--outside",
+    multiple=True,
+    type=click.Path(dir_okay=False),
+    help="Questions outside of the model's field, to see what is lost there; may be repeated.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["astrosage", "astromlab", "astro-qa", "mmlu"]),
+    help="What the columns of the questions mean  [default: recognised]",
 )
 @click.option("--baseline", help="Model to compare with, question by question.")
 @click.option(
     "--method",
     "methods",
     multiple=True,
-    type=click.Choice(["likelihood", "generation"]),
-    help="How to score  [default: both; generation for --url]",
+    type=click.Choice(["likelihood", "letter", "generation"]),
+    help="How to score  [default: likelihood and generation; generation for --url]",
+)
+@click.option("--shots", type=click.IntRange(1, 64), help="Solved examples before each question.")
+@click.option("--shots-from", type=click.Path(dir_okay=False), help="File of the examples.")
+@click.option(
+    "--shuffles", type=click.IntRange(1, 100), help="Ask in so many other orders of the options."
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many questions.")
 @click.option("--heldout", multiple=True, help="Text files for perplexity; may be repeated.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Tokens of a generated answer.")
+@click.option(
+    "--reasoning", type=click.Choice(["on", "off"]), help="Ask the model to think, or not."
+)
+@click.option("--concurrency", type=click.IntRange(1, 1024), help="Requests at once to --url.")
+@click.option(
+    "--prices",
+    type=(click.FloatRange(0), click.FloatRange(0)),
+    metavar="IN OUT",
+    help="USD for a million tokens read and written by --url.",
+)
+@click.option(
+    "--budget-usd", type=click.FloatRange(0, min_open=True), help="Stop there (--prices)."
+)
+@click.option("--budget-tokens", type=click.IntRange(1), help="Stop there.")
+@click.option("--price-per-hour", type=click.FloatRange(0), help="USD an hour for all workers.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Workers.")
 @click.option("--name", help="The run's name  [default: bench-MODEL-TIME]")
 @click.option("--storage", default="./runs", help="Where the run directory goes.")
@@ -77,18 +108,13 @@ def _job(options: dict[str, Any], target: Any = None) -> dict[str, Any]:
     from astroctl.serving.models import find_model
 
     bench: dict[str, Any] = {
-        "questions": [
-            {"path": path} | ({"limit": options["limit"]} if options["limit"] else {})
-            for path in options["questions"]
-        ],
+        "questions": _questions(options),
         "heldout": [{"path": path} for path in options["heldout"]],
     }
     if options["url"]:
         if options["subject"] or not options["model"]:
             raise click.UsageError("--url takes the model's name there from --model, and no MODEL")
-        bench["endpoint"] = {"url": options["url"], "model": options["model"]}
-        if options["api_key_env"]:
-            bench["endpoint"]["apiKeyEnv"] = options["api_key_env"]
+        bench["endpoint"] = _endpoint(options)
         base, label = options["baseline"] or "smollm2-135m", options["model"]
         maker = None
     elif options["subject"]:
@@ -100,20 +126,56 @@ def _job(options: dict[str, Any], target: Any = None) -> dict[str, Any]:
     if options["baseline"]:
         baseline = find_model(options["baseline"], options["namespace"], target=target)
         bench["baseline"] = baseline.reference
-    if options["methods"]:
-        bench["methods"] = list(options["methods"])
-    if options["max_new_tokens"]:
-        bench["generation"] = {"maxNewTokens": options["max_new_tokens"]}
+    bench |= _protocol(options)
+    cluster: dict[str, Any] = {"workers": options["workers"]}
+    if options.get("price_per_hour") is not None:
+        cluster["pricePerHour"] = options["price_per_hour"]
     return {
         "metadata": {"name": options["name"] or _name(label)},
         "spec": {
             "model": base,
             "storage": options["storage"],
             "stages": [{"name": "score", "bench": bench}],
-            "cluster": {"workers": options["workers"]},
+            "cluster": cluster,
             **_place_of_run(maker, target, options),
         },
     }
+
+
+def _questions(options: dict[str, Any]) -> list[dict[str, Any]]:
+    common = {k: options[k] for k in ("limit", "layout") if options.get(k)}
+    inside = [{"path": path} | common for path in options["questions"]]
+    outside = [{"path": p, "role": "outside"} | common for p in options.get("outside") or ()]
+    return inside + outside
+
+
+def _endpoint(options: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"url": options["url"], "model": options["model"]}
+    if options["api_key_env"]:
+        found["apiKeyEnv"] = options["api_key_env"]
+    if options.get("concurrency"):
+        found["concurrency"] = options["concurrency"]
+    if options.get("prices"):
+        read, written = options["prices"]
+        found["prices"] = {"inputPerMillion": read, "outputPerMillion": written}
+    return found
+
+
+def _protocol(options: dict[str, Any]) -> dict[str, Any]:
+    """How questions are asked, as far as options say it."""
+    found: dict[str, Any] = {}
+    if options["methods"]:
+        found["methods"] = list(options["methods"])
+    for name, field in (("shots", "shots"), ("shots_from", "shotsFrom"), ("shuffles", "shuffles")):
+        if options.get(name):
+            found[field] = options[name]
+    generation = {"maxNewTokens": options["max_new_tokens"], "reasoning": options.get("reasoning")}
+    budget = {"usd": options.get("budget_usd"), "tokens": options.get("budget_tokens")}
+    for field, group in (("generation", generation), ("budget", budget)):
+        given = {k: v for k, v in group.items() if v is not None}
+        if given:
+            found[field] = given
+    return found
 
 
 def _place_of_run(maker: AstroJob | None, target: Any, options: dict[str, Any]) -> dict[str, Any]:
