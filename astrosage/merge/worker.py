@@ -126,7 +126,7 @@ class Worker:
         self, file: int, offset: int, name: str, piece: tuple[int, int], whole: Whole
     ) -> None:
         merged = self.merger.piece(name, piece, whole)
-        view = memoryview(merged.view(torch.uint8).numpy())
+        view = merged.view(torch.uint8).numpy().data
         at = offset + piece[0] * merged.element_size()
         while view:
             written = os.pwrite(file, view, at)

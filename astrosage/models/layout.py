@@ -59,7 +59,7 @@ class Place:
         """
         dtype = DTYPES[self.dtype]
         piece = torch.empty(stop - start, dtype=dtype)
-        view = memoryview(piece.view(torch.uint8).numpy())
+        view = piece.view(torch.uint8).numpy().data
         offset = self.offset + start * dtype.itemsize
         while view:
             got = os.preadv(self.file, [view], offset)

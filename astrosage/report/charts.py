@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from astrosage.report.text import Html, join, tag
@@ -111,7 +111,7 @@ def line_chart(
             parts.append(tag("polygon", points=ends, class_=f"area {line.style}"))
         parts.append(tag("polyline", points=path, class_=f"line {line.style}"))
         if line.marks or len(at) == 1:
-            parts += [_dot(x, y, line.style) for x, y in at]
+            parts += [dot(x, y, line.style) for x, y in at]
     data = {
         "x": x_label,
         "lines": [{"label": x.label, "points": [list(p) for p in finite(x.points)]} for x in lines],
@@ -174,11 +174,16 @@ def interval_chart(
     legend = [(b.label, b.style) for b in groups[0].bars] if groups else []
     if chance is not None:
         legend.append(("guessing", "chance"))
-    data = {"guessing": chance, "groups": [asdict(group) for group in groups]}
-    for group in data["groups"]:
-        for item in group["bars"]:
-            del item["style"]
+    data = {"guessing": chance, "groups": [_numbers(group) for group in groups]}
     return figure(name, title, description, parts, height, legend, data)
+
+
+def _numbers(group: Group) -> dict[str, Any]:
+    keys = ("label", "value", "low", "high")
+    return {
+        "label": group.label,
+        "bars": [{key: getattr(item, key) for key in keys} for item in group.bars],
+    }
 
 
 def _bar(item: Bar, y: float, height: float, to_x: object) -> list[Html]:
@@ -195,13 +200,14 @@ def _bar(item: Bar, y: float, height: float, to_x: object) -> list[Html]:
             height=f"{height}",
             class_=f"bar {item.style}",
         ),
-        _whisker(low, low, middle - 5, middle + 5),
-        _whisker(high, high, middle - 5, middle + 5),
-        _whisker(low, high, middle, middle),
+        whisker(low, low, middle - 5, middle + 5),
+        whisker(high, high, middle - 5, middle + 5),
+        whisker(low, high, middle, middle),
     ]
 
 
-def _whisker(x1: float, x2: float, y1: float, y2: float) -> Html:
+def whisker(x1: float, x2: float, y1: float, y2: float) -> Html:
+    """A line of an interval."""
     return tag(
         "line", x1=f"{x1:.1f}", x2=f"{x2:.1f}", y1=f"{y1:.1f}", y2=f"{y2:.1f}", class_="whisker"
     )
@@ -294,7 +300,8 @@ def text(x: float, y: float, words: str, anchor: str, style: str | None = None) 
     return tag("text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=style)
 
 
-def _dot(x: float, y: float, style: str) -> Html:
+def dot(x: float, y: float, style: str) -> Html:
+    """A point."""
     return tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3.5", class_=f"dot {style}")
 
 

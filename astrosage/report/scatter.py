@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from astrosage.report.charts import WIDTH, _dot, _whisker, figure, text, tick_label, ticks
+from astrosage.report.charts import WIDTH, dot, figure, text, tick_label, ticks, whisker
 from astrosage.report.text import Html, tag
 from astrosage.report.tradeoff import Scored
 
@@ -129,8 +129,8 @@ def _point(axes: _Axes, model: Scored) -> list[Html]:
     own = model.style in ("model", "baseline")
     label = f"{100 * model.accuracy:.1f} %" if own else model.name
     return [
-        _whisker(x, x, axes.y(model.low), axes.y(model.high)),
-        _dot(x, y, model.style),
+        whisker(x, x, axes.y(model.low), axes.y(model.high)),
+        dot(x, y, model.style),
         # The baseline's label stands on the left: the two are often close together.
         text(x - 7, y - 7, label, "end", "strong")
         if model.style == "baseline"
@@ -145,7 +145,7 @@ def _marks(axes: _Axes, levels: Sequence[Level]) -> list[Html]:
         y = axes.y(level.accuracy)
         label = max(y + 4, free + _GAP)  # labels give way, marks do not
         free = label
-        parts.append(_whisker(edge, edge + _LEVEL_WIDTH, y, y))
+        parts.append(whisker(edge, edge + _LEVEL_WIDTH, y, y))
         parts.append(text(edge + _LEVEL_WIDTH + 4, label, level.name, "start"))
     return parts
 

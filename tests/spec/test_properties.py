@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from astrosage.errors import SpecError
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
-from astrosage.spec.load import apply_override, parse
+from astrosage.spec.load import _OverrideLoader, apply_override, parse
 
 # Every kind of stage and every group of fields.
 FULL: dict[str, Any] = {
@@ -149,9 +149,17 @@ _PLAIN = st.recursive(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that `--set` would read as a number, such as 0E0, as people must."""
+
+
+_Dumper.yaml_implicit_resolvers = _OverrideLoader.yaml_implicit_resolvers
+
+
 @given(_PLAIN)
+@example({"0E0": "1e5"})
 def test_any_value_can_be_set(value: Any) -> None:
-    text = yaml.safe_dump(value)
+    text = yaml.dump(value, Dumper=_Dumper)
     data = copy.deepcopy(FULL)
     apply_override(data, f"spec.stages.cpt.train.value={text}")
     assert data["spec"]["stages"][1]["train"].pop("value") == value

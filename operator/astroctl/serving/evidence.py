@@ -77,9 +77,9 @@ def score_now(target: Any, model: Model, served: str, options: dict[str, Any]) -
         served: The model that is served.
         options: ``questions``, ``limit`` and ``namespace``.
     """
+    from astroctl.cli.closing import summaries
     from astroctl.cli.follow import follow
     from astroctl.cli.output import say
-    from astroctl.cli.submitting import summaries
     from astroctl.runs.choose import runs_on
 
     runs = runs_on(target)
