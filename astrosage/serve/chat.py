@@ -15,6 +15,7 @@ from astrosage.errors import DataError
 from astrosage.serve.engine import Engine, GenerationRequest, TokenScore
 from astrosage.serve.errors import ApiError
 from astrosage.serve.limits import Fields, answer_length
+from astrosage.serve.observe import Record, record_of
 from astrosage.serve.openai_types import ChatBody
 from astrosage.serve.service import Service, new_id, sequences, usage
 from astrosage.serve.streaming import (
@@ -36,7 +37,9 @@ async def respond(service: Service, body: ChatBody, request: Request) -> Respons
     Raises:
         ApiError: Naming the field that cannot be honoured.
     """
-    engine = service.engine_for(body.model)
+    engine, record = service.engine_for(body.model), record_of(request)
+    if service.watch.log_prompts:
+        record.prompt = [message.model_dump() for message in body.messages]
     try:
         # In a thread: a prompt of a megabyte would hold up everybody's tokens.
         prompt_ids, prompt = await asyncio.to_thread(engine.tokens.encode_chat, body.conversation())
@@ -53,30 +56,44 @@ async def respond(service: Service, body: ChatBody, request: Request) -> Respons
     )
     top = (body.top_logprobs or 0) if body.logprobs else None
     ticket = service.admission.enter(body.n or 1, "n")
+    try:
+        record.admit(len(prompt_ids), length * (body.n or 1), "messages")
+    except BaseException:
+        ticket.release()
+        raise
     chat = _Chat(
         engine,
         body,
-        sequences(body, prompt_ids, length, top),
+        sequences(body, prompt_ids, length, top, service.limits.queue_timeout),
+        record,
         inside=prompt.rstrip().endswith(ReasoningSplitter.OPEN),
     )
+    timeout = service.limits.request_timeout
     if body.stream:
-        return EventStream(chat.events(), ticket)
-    return await respond_unless_gone(request, chat.whole(), ticket)
+        return EventStream(chat.events(), ticket, record, timeout)
+    return await respond_unless_gone(request, chat.whole(), ticket, record, timeout)
 
 
 class _Chat:
     def __init__(
-        self, engine: Engine, body: ChatBody, requests: list[GenerationRequest], *, inside: bool
+        self,
+        engine: Engine,
+        body: ChatBody,
+        requests: list[GenerationRequest],
+        record: Record,
+        *,
+        inside: bool,
     ) -> None:
         self._engine = engine
         self._body = body
         self._requests = requests
+        self._record = record
         self._inside = inside
         self._prompt_tokens = len(requests[0].prompt_ids)
         self._head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": body.model}
 
     async def whole(self) -> dict[str, Any]:
-        answers = await collect(self._engine, self._requests)
+        answers = await collect(self._engine, self._requests, self._record)
         return {
             **self._head,
             "object": "chat.completion",
@@ -89,7 +106,7 @@ class _Chat:
         counts = [0] * len(splitters)
         for i in range(len(splitters)):
             yield self._chunk(i, {"role": "assistant", "content": ""})
-        async with aclosing(merge(self._engine, self._requests)) as events:
+        async with aclosing(merge(self._engine, self._requests, self._record)) as events:
             async for i, event in events:
                 counts[i] = event.tokens
                 reasoning, content = splitters[i].push(event.text)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from astrosage.serve.engine import Engine, GenerationRequest, TokenScore
 from astrosage.serve.errors import ApiError
 from astrosage.serve.limits import Fields, Limits, answer_length
+from astrosage.serve.observe import Record, record_of
 from astrosage.serve.openai_types import CompletionBody
 from astrosage.serve.service import Service, new_id, sequences, usage
 from astrosage.serve.streaming import (
@@ -38,20 +39,24 @@ async def respond(service: Service, body: CompletionBody, request: Request) -> R
     Raises:
         ApiError: Naming the field that cannot be honoured.
     """
-    engine = service.engine_for(body.model)
+    engine, record = service.engine_for(body.model), record_of(request)
+    if service.watch.log_prompts:
+        record.prompt = body.prompt
     n = body.n or 1
     # Before anything is tokenised: a body may hold very many prompts.
     ticket = service.admission.enter(len(body.prompt) * n, "prompt" if n == 1 else "n")
     try:
         # In a thread: a prompt of a megabyte would hold up everybody's tokens.
         prompts = [await asyncio.to_thread(_encode, engine, prompt) for prompt in body.prompt]
-        completion = _Completion(engine, body, prompts, service.limits)
+        completion = _Completion(engine, body, prompts, service.limits, record)
+        record.admit(completion.prompt_tokens, completion.most_tokens, "prompt")
     except BaseException:
         ticket.release()
         raise
+    timeout = service.limits.request_timeout
     if body.stream:
-        return EventStream(completion.events(), ticket)
-    return await respond_unless_gone(request, completion.whole(), ticket)
+        return EventStream(completion.events(), ticket, record, timeout)
+    return await respond_unless_gone(request, completion.whole(), ticket, record, timeout)
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,17 @@ def _encode(engine: Engine, prompt: str | list[int]) -> _Prompt:
 
 class _Completion:
     def __init__(
-        self, engine: Engine, body: CompletionBody, prompts: list[_Prompt], limits: Limits
+        self,
+        engine: Engine,
+        body: CompletionBody,
+        prompts: list[_Prompt],
+        limits: Limits,
+        record: Record,
     ) -> None:
         self._engine = engine
         self._body = body
         self._prompts = prompts
+        self._record = record
         self._n = body.n or 1
         self._requests: list[GenerationRequest] = []
         for prompt in prompts:
@@ -96,7 +107,9 @@ class _Completion:
                 fields=Fields("prompt"),
             )
             if length:
-                self._requests += sequences(body, prompt.ids, length, body.logprobs)
+                self._requests += sequences(
+                    body, prompt.ids, length, body.logprobs, limits.queue_timeout
+                )
         self._head = {
             "id": new_id("cmpl"),
             "object": "text_completion",
@@ -104,9 +117,19 @@ class _Completion:
             "model": body.model,
         }
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(len(prompt.ids) for prompt in self._prompts)
+
+    @property
+    def most_tokens(self) -> int:
+        """Most tokens that can be generated."""
+        return sum(request.max_tokens for request in self._requests)
+
     async def whole(self) -> dict[str, Any]:
         echoes = [await self._echo(prompt) for prompt in self._prompts]
-        answers = await collect(self._engine, self._requests)
+        answers = await collect(self._engine, self._requests, self._record)
         if not answers:  # max_tokens is 0: the prompts are only scored
             answers = [Answer(finish_reason="length") for _ in range(len(echoes) * self._n)]
         choices = []
@@ -126,7 +149,7 @@ class _Completion:
                 offsets[i] = len(echo.text)
                 reason = None if self._requests else "length"
                 yield self._chunk(self._choice(i, echo.text, echo.scores, reason))
-        async with aclosing(merge(self._engine, self._requests)) as events:
+        async with aclosing(merge(self._engine, self._requests, self._record)) as events:
             async for i, event in events:
                 counts[i] = event.tokens
                 if event.text or event.scores or event.finish_reason:
@@ -142,6 +165,7 @@ class _Completion:
         if self._body.logprobs is None:
             return Answer(text=prompt.text)
         scores = await self._engine.score(prompt.ids, self._body.logprobs)
+        self._record.scored()
         offsets = _offsets(self._engine.tokens, prompt.ids)
         placed = [
             replace(score, text_offset=offset)
@@ -164,7 +188,7 @@ class _Completion:
         return sse({**self._head, "choices": [choice]})
 
     def _usage(self, completion_tokens: int) -> dict[str, int]:
-        return usage(sum(len(prompt.ids) for prompt in self._prompts), completion_tokens)
+        return usage(self.prompt_tokens, completion_tokens)
 
 
 def _shift(scores: Sequence[TokenScore], by: int) -> list[TokenScore]:

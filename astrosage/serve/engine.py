@@ -18,6 +18,10 @@ class EngineError(AstroError):
     retryable = True
 
 
+class QueueTimeout(EngineError):
+    """A sequence did not get its turn in time."""
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """One sequence to generate.
@@ -30,6 +34,7 @@ class GenerationRequest:
         seed: Same seed, prompt and parameters give the same draws.
         stop: Texts that end the answer; they are not part of it.
         top_logprobs: How many alternatives to report a token; None reports no log-probabilities.
+        queue_timeout: Most seconds to wait for its turn; None waits as long as it takes.
     """
 
     prompt_ids: Sequence[int]
@@ -39,6 +44,7 @@ class GenerationRequest:
     seed: int = 0
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
+    queue_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,14 @@ class TokenEvent:
         tokens: Tokens generated so far, end token included.
         scores: Scores of the tokens whose text is now out; empty unless asked for.
         finish_reason: Set on the last event.
+        queued: On the first event, the seconds that the sequence waited for its turn.
     """
 
     text: str
     tokens: int
     scores: tuple[TokenScore, ...] = ()
     finish_reason: FinishReason | None = None
+    queued: float | None = None
 
 
 class Engine(Protocol):
@@ -92,6 +100,7 @@ class Engine(Protocol):
         """Events until one has a finish reason; closing the iterator frees the slot.
 
         Raises:
+            QueueTimeout: If it does not get its turn in time.
             EngineError: If the engine fails.
         """
         ...
@@ -102,6 +111,10 @@ class Engine(Protocol):
 
     def check(self) -> None:
         """Raise :class:`EngineError` if the engine can no longer serve."""
+        ...
+
+    def cache_use(self) -> float | None:
+        """Share of the key-value cache that is taken, 0 to 1; None if the engine does not tell."""
         ...
 
     def close(self) -> None:

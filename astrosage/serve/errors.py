@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from astrosage.serve.engine import EngineError
+from astrosage.serve.engine import EngineError, QueueTimeout
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ _TYPES = {
     429: "rate_limit_error",
     500: "server_error",
     503: "server_error",
+    504: "server_error",
 }
 _RETRY_AFTER_SECONDS = {429: "1", 503: "5"}
 
@@ -32,16 +34,24 @@ class ApiError(Exception):
         message: What is wrong and what is allowed.
         param: The request's field that is to blame.
         code: Machine-readable reason.
+        retry_after: Seconds after which another try can succeed; some statuses have a usual one.
     """
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.param = param
         self.code = code
+        self.retry_after = retry_after
 
     def body(self) -> dict[str, object]:
         """The error object."""
@@ -57,7 +67,9 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """The HTTP answer."""
         headers = {}
-        if self.status in _RETRY_AFTER_SECONDS:
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        elif self.status in _RETRY_AFTER_SECONDS:
             headers["Retry-After"] = _RETRY_AFTER_SECONDS[self.status]
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -82,6 +94,8 @@ def from_failure(error: Exception) -> ApiError:
     """A failure while answering; only the log has its details."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, QueueTimeout):
+        return ApiError(503, error.message, code="queue_timeout")
     logger.error("a request failed", exc_info=error)
     if isinstance(error, EngineError):
         return ApiError(503, "the engine failed; try again", code="engine_failed")

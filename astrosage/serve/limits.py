@@ -18,12 +18,16 @@ class Limits:
         max_queue: Sequences that may wait for their turn.
         max_tokens: Most new tokens one sequence may ask for.
         max_body_bytes: Largest request body.
+        request_timeout: Seconds in which an answer must be whole; None sets no limit.
+        queue_timeout: Seconds that a sequence may wait for its turn; None sets no limit.
     """
 
     max_concurrent: int = 8
     max_queue: int = 32
     max_tokens: int = 1024
     max_body_bytes: int = 4 << 20
+    request_timeout: float | None = None
+    queue_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,24 @@ class Admission:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body, read no further than the limit.
+    """The request's body, read no further than the limit, and not at all if it says so itself.
 
     Raises:
         ApiError: With status 413.
     """
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said[:20]) > limit:
+        raise _too_large(limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise ApiError(413, f"the body is larger than {limit} bytes", code="request_too_large")
+            raise _too_large(limit)
     return bytes(body)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the body is larger than {limit} bytes", code="request_too_large")
 
 
 def answer_length(

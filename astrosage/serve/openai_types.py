@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -37,10 +38,53 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": (None, "none", "auto"),
     "tools": (None, []),
 }
+_UNSUPPORTED = "is not supported by this server"
+_REASONS = {
+    "response_format": 'only {"type": "text"} is supported: this server cannot hold a model to '
+    "JSON or to a schema; ask for JSON in the prompt and check the answer",
+}
 # Fields for the provider's bookkeeping, which change nothing in the answer.
 _BOOKKEEPING = frozenset(
     ("metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user")
 )
+
+
+# What the two validators below accept, for the server's description.
+_TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
+_STOP_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "null"},
+        _TEXT_SCHEMA,
+        {"type": "array", "items": _TEXT_SCHEMA, "maxItems": _MOST_STOPS},
+    ]
+}
+_IDS_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0},
+    "minItems": 1,
+}
+_PROMPT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _TEXT_SCHEMA,
+        {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1},
+        _IDS_SCHEMA,
+        {"type": "array", "items": _IDS_SCHEMA, "minItems": 1},
+    ]
+}
+_CONTENT_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "null"},
+        {"type": "string"},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                "required": ["type", "text"],
+            },
+        },
+    ]
+}
 
 
 def _stops(value: Any) -> list[str]:
@@ -86,7 +130,7 @@ class GenerateBody(_Strict):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1)] | None = None
-    stop: Annotated[list[str], BeforeValidator(_stops)] = []
+    stop: Annotated[list[str], BeforeValidator(_stops), WithJsonSchema(_STOP_SCHEMA)] = []
     seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -101,8 +145,8 @@ class GenerateBody(_Strict):
             if key in cls.model_fields:
                 kept[key] = value
             elif key in _NEUTRAL:
-                if value not in _NEUTRAL[key]:
-                    raise _problem("unsupported", key, "is not supported by this server")
+                if not _is_neutral(key, value):
+                    raise _problem("unsupported", key, _REASONS.get(key, _UNSUPPORTED))
             elif key not in _BOOKKEEPING:
                 hint = did_you_mean(key, cls.model_fields)
                 raise _problem("unknown_field", key, f"unknown field; {hint}")
@@ -118,7 +162,7 @@ class ChatMessage(_Strict):
     """One message; fields that clients echo from answers are ignored."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str = ""
+    content: Annotated[str, WithJsonSchema(_CONTENT_SCHEMA)] = ""
 
     @field_validator("content", mode="before")
     @classmethod
@@ -174,7 +218,9 @@ class ChatBody(GenerateBody):
 class CompletionBody(GenerateBody):
     """Body of ``POST /v1/completions``."""
 
-    prompt: Annotated[list[str] | list[list[int]], BeforeValidator(_prompts)]
+    prompt: Annotated[
+        list[str] | list[list[int]], BeforeValidator(_prompts), WithJsonSchema(_PROMPT_SCHEMA)
+    ]
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
@@ -189,3 +235,38 @@ class CompletionBody(GenerateBody):
 def _problem(kind: Any, field: str, message: str) -> PydanticCustomError:
     # The text is a template to pydantic; braces in a client's field name must not be one.
     return PydanticCustomError(kind, "{message}", {"field": field, "message": message})
+
+
+def _is_neutral(key: str, value: Any) -> bool:
+    """Whether it changes nothing; unlike ``in``, without taking false for 0 or 1 for true."""
+    return any(
+        value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
+        for neutral in _NEUTRAL[key]
+    )
+
+
+def request_schema(body: type[GenerateBody], prefix: str) -> dict[str, Any]:
+    """The JSON Schema of a request's body, with the fields that are only accepted as neutral.
+
+    Args:
+        body: Which.
+        prefix: Of references to other schemas.
+    """
+    schema = body.model_json_schema(ref_template=prefix + "{model}")
+    properties: dict[str, Any] = schema["properties"]
+    properties |= {key: {"enum": list(values)} for key, values in _NEUTRAL.items()}
+    properties |= {key: {} for key in _BOOKKEEPING}
+    schema["additionalProperties"] = False
+    if body is ChatBody:
+        schema |= _only_if("top_logprobs", {"type": "integer"}, "logprobs")
+    else:
+        schema |= _only_if("max_tokens", {"const": 0}, "echo")
+    return schema
+
+
+def _only_if(field: str, value: dict[str, Any], needs: str) -> dict[str, Any]:
+    """A field that may have such a value only beside another one that is true."""
+    return {
+        "if": {"properties": {field: value}, "required": [field]},
+        "then": {"properties": {needs: {"const": True}}, "required": [needs]},
+    }

@@ -33,6 +33,10 @@ class RunningSequence:
         request: What was asked for.
         device: Where the model runs.
         loop: The event loop that reads :attr:`queue`.
+
+    Attributes:
+        queue: Its tokens, or why there are no more.
+        waited: Seconds that it waited for its turn, once it has had one.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class RunningSequence:
     ) -> None:
         self.request = request
         self.queue: asyncio.Queue[Item] = asyncio.Queue()
+        self.waited: float | None = None
         self._loop = loop
         self.generator = torch.Generator(device).manual_seed(request.seed)
 
@@ -69,7 +74,12 @@ class TokenPicker(ContinuousBatchingLogitsProcessor):  # type: ignore[misc]
 
     def prepare_tensor_args(self, requests_with_new_token: list[Any]) -> Tensor:
         """Note which request each row of the coming logits belongs to."""
-        self._order = [future.state.request_id for future in requests_with_new_token]
+        states = [future.state for future in requests_with_new_token]
+        self._order = [state.request_id for state in states]
+        for state in states:
+            sequence = self._running.get(state.request_id)
+            if sequence is not None and sequence.waited is None:
+                sequence.waited = max(0.0, state.lifespan[0] - state.created_time)
         return torch.zeros(len(self._order), dtype=torch.int32)
 
     def __call__(self, logits: Tensor, tensor_arg: Tensor) -> Tensor:

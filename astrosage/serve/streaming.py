@@ -20,12 +20,13 @@ from astrosage.serve.engine import (
     TokenEvent,
     TokenScore,
 )
-from astrosage.serve.errors import from_failure
+from astrosage.serve.errors import ApiError, from_failure
 from astrosage.serve.limits import Ticket
+from astrosage.serve.observe import CLIENT_CLOSED, Record
 
 DONE = "data: [DONE]\n\n"
-# What nginx calls a request whose client has gone; nobody reads it.
-_CLIENT_CLOSED = 499
+# A client that reads slowly gets so many seconds more for what is on its way already.
+_SENDING_SECONDS = 10.0
 
 Events = AsyncGenerator[TokenEvent, None]
 
@@ -48,9 +49,14 @@ class Answer:
 
 
 async def merge(
-    engine: Engine, requests: Sequence[GenerationRequest]
+    engine: Engine, requests: Sequence[GenerationRequest], record: Record | None = None
 ) -> AsyncGenerator[tuple[int, TokenEvent], None]:
     """The events of several sequences as they come, each with its sequence's index.
+
+    Args:
+        engine: The model.
+        requests: The sequences.
+        record: Told of every token when it is made, however late it is read.
 
     Raises:
         EngineError: If one fails; the others are given up.
@@ -62,6 +68,8 @@ async def merge(
         try:
             async with aclosing(events):
                 async for event in events:
+                    if record is not None:
+                        record.token(index, event)
                     queue.put_nowait((index, event))
         except Exception as error:
             end = error
@@ -84,10 +92,12 @@ async def merge(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def collect(engine: Engine, requests: Sequence[GenerationRequest]) -> list[Answer]:
+async def collect(
+    engine: Engine, requests: Sequence[GenerationRequest], record: Record | None = None
+) -> list[Answer]:
     """The whole answer of each sequence."""
     answers = [Answer() for _ in requests]
-    async with aclosing(merge(engine, requests)) as events:
+    async with aclosing(merge(engine, requests, record)) as events:
         async for index, event in events:
             answers[index].add(event)
     return answers
@@ -104,45 +114,84 @@ class EventStream(StreamingResponse):
     Args:
         events: The events, already in their wire form.
         ticket: Leave to run.
+        record: The request's record.
+        timeout: Seconds from the request's arrival in which the answer must be whole.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None], ticket: Ticket) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[str, None],
+        ticket: Ticket,
+        record: Record,
+        timeout: float | None = None,
+    ) -> None:
         self._events = events
-        self._ticket = ticket
+        self._ticket, self._record, self._timeout = ticket, record, timeout
+        self._whole = False
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        super().__init__(_until_failure(events), headers=headers)
+        super().__init__(self._until_failure(), headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; starlette stops them when the client leaves."""
+        left = _left(self._timeout, self._record)
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(None if left is None else left + _SENDING_SECONDS):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            pass  # the client does not read; its connection is closed without an end
         finally:
             try:
                 await self._events.aclose()
             finally:
+                if not self._whole:
+                    self._record.status = CLIENT_CLOSED
                 self._ticket.release()
 
-
-async def _until_failure(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    try:
-        async for event in events:
-            yield event
-    except Exception as error:
-        # The status has been sent; clients take an error object in the stream for the failure.
-        yield sse(from_failure(error).body())
+    async def _until_failure(self) -> AsyncGenerator[str, None]:
+        """The events, or an error object: clients take it for a failure, the status being sent."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(_left(self._timeout, self._record)):
+                        event = await anext(self._events)
+                except TimeoutError:
+                    raise _too_late(self._timeout) from None
+                yield event
+        except StopAsyncIteration:
+            self._whole = True
+        except Exception as error:
+            failure = from_failure(error)
+            self._whole, self._record.status = True, failure.status
+            yield sse(failure.body())
 
 
 async def respond_unless_gone(
-    request: Request, work: Coroutine[Any, Any, dict[str, Any]], ticket: Ticket
+    request: Request,
+    work: Coroutine[Any, Any, dict[str, Any]],
+    ticket: Ticket,
+    record: Record,
+    timeout: float | None = None,
 ) -> Response:
-    """The work's result as JSON, or nothing once the client has left."""
+    """The work's result as JSON, or nothing once the client has left.
+
+    Raises:
+        ApiError: 504 if it is not done in time.
+    """
     task = asyncio.create_task(work)
     watch = asyncio.create_task(_gone(request))
     try:
-        await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
-        return JSONResponse(task.result()) if task.done() else Response(status_code=_CLIENT_CLOSED)
+        await asyncio.wait(
+            (task, watch),
+            timeout=_left(timeout, record),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if task.done():
+            return JSONResponse(task.result())
+        if watch.done():
+            return Response(status_code=CLIENT_CLOSED)
+        raise _too_late(timeout)
     finally:
         task.cancel()
         watch.cancel()
@@ -153,3 +202,15 @@ async def respond_unless_gone(
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _left(timeout: float | None, record: Record) -> float | None:
+    return None if timeout is None else max(0.0, timeout - record.seconds)
+
+
+def _too_late(timeout: float | None) -> ApiError:
+    return ApiError(
+        504,
+        f"the answer was not whole after {timeout:g} s, this server's limit; ask for fewer tokens",
+        code="timeout",
+    )

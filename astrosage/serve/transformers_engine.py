@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ import torch
 from astrosage.errors import CapacityError, DataError
 from astrosage.models.resolve import check_directory
 from astrosage.serve.assembly import Assembler
-from astrosage.serve.engine import EngineError, GenerationRequest, TokenEvent, TokenScore
-from astrosage.serve.picker import FailureRouter, RunningSequence, TokenPicker
+from astrosage.serve.engine import (
+    EngineError,
+    GenerationRequest,
+    QueueTimeout,
+    TokenEvent,
+    TokenScore,
+)
+from astrosage.serve.picker import FailureRouter, Item, RunningSequence, TokenPicker
 from astrosage.serve.sampling import scores
 from astrosage.serve.tokens import Tokens
 
@@ -101,14 +108,17 @@ class TransformersEngine:
                 max_new_tokens=request.max_tokens,
                 eos_token_id=sorted(self.tokens.end_ids),
             )
+            item = await self._first(request_id, sequence)
+            first = True
             while True:
-                item = await sequence.queue.get()
                 if isinstance(item, EngineError):
                     raise item
                 event = assembler.push(*item)
-                yield event
+                yield replace(event, queued=sequence.waited) if first else event
                 if event.finish_reason:
                     return
+                first = False
+                item = await sequence.queue.get()
         finally:
             del self._running[request_id]
             self._manager.cancel_request(request_id)
@@ -133,6 +143,11 @@ class TransformersEngine:
             cause = self._manager.background_thread_status.fatal_error
             raise EngineError(f"the generation loop has died: {cause!r}")
 
+    def cache_use(self) -> float | None:
+        """Share of the key-value cache that is taken, 0 to 1, kept beginnings of prompts too."""
+        cache = self._manager.batch_processor.cache
+        return 1.0 - float(cache.pool.num_free_sectors) / max(1, int(cache.num_sectors))
+
     def close(self) -> None:
         """Fail what is running and stop the generation loop."""
         if self._closed:
@@ -140,6 +155,22 @@ class TransformersEngine:
         self._closed = True
         self._scorer.shutdown(wait=False, cancel_futures=True)
         self._manager.stop(block=True, timeout=_STOP_SECONDS, hard_stop=True)
+
+    async def _first(self, request_id: str, sequence: RunningSequence) -> Item:
+        """A sequence's first item.
+
+        Raises:
+            QueueTimeout: If it still waits for its turn when its time is over.
+        """
+        timeout = sequence.request.queue_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                return await sequence.queue.get()
+        except TimeoutError:
+            # Reading a long prompt is no waiting: what has begun goes on.
+            if request_id in self._manager.batch_processor.scheduler.active_requests:
+                return await sequence.queue.get()
+            raise QueueTimeout(f"no turn within {timeout:g} s; the server is busy") from None
 
     def _score(self, ids: list[int], top: int, given_up: threading.Event) -> list[TokenScore]:
         from transformers import DynamicCache

@@ -27,6 +27,14 @@ CASES: dict[str, Object] = {
         }
     },
     "many": {"endpoint": {"replicas": 3, "limits": {"maxConcurrent": 32, "maxQueue": 0}}},
+    "limited": {
+        "endpoint": {
+            "limits": {
+                "requestTimeoutSeconds": 300,
+                "rateLimits": {"requestsPerMinute": 60, "tokensPerMinute": 2000000},
+            }
+        }
+    },
     "elastic": {
         "endpoint": {
             "replicas": {"min": 1, "max": 4},

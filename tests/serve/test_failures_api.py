@@ -65,6 +65,8 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+        ({"presence_penalty": False}, "presence_penalty"),
         ({"max_token": 5}, "max_token"),
         ({"{x}": 5}, "{x}"),
         ({"reasoning": "maybe"}, "reasoning"),

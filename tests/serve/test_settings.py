@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from astrosage.errors import DataError, NotFoundError, SpecError
+from astrosage.errors import DataError, NotFoundError, SpecError, StorageError
 from astrosage.serve import auth, settings
 from astrosage.serve.errors import ApiError
 
@@ -42,6 +42,9 @@ def test_defaults() -> None:
     checked = settings.parse(args(maxConcurrent=3, maxQueue=5))
     assert (checked.limits.max_concurrent, checked.limits.max_queue) == (3, 5)
     assert checked.num_gpus == 0
+    assert checked.draining == 120
+    assert settings.parse(args(requestTimeoutSeconds=40)).draining == 40
+    assert settings.parse(args(requestTimeoutSeconds=40, drainSeconds=5)).draining == 5
 
 
 @pytest.mark.parametrize(
@@ -54,12 +57,23 @@ def test_defaults() -> None:
         ({"allowAnonymous": True}, "allowAnonymous"),
         ({"keyFolder": "/keys"}, "exclude each other"),
         ({"keyHashes": [], "keyFolder": "/keys", "allowAnonymous": True}, "exclude each other"),
+        ({"keyHashes": {"alice": "secret"}}, r"keyHashes\.alice"),
+        ({"rateLimits": {"requestsPerMinute": 0}}, "rateLimits.*equestsPerMinute"),
+        ({"rateLimits": {"perMinute": 5}}, "perMinute.*requestsPerMinute"),
+        ({"requestTimeoutSeconds": 0}, "requestTimeoutSeconds"),
+        ({"minReplicas": 2}, "minReplicas: 2 is above maxReplicas: 1"),
+        ({"logPrompts": True}, "logPrompts: there is no access log"),
     ],
 )
 def test_wrong_settings_are_named(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(SpecError, match=named) as caught:
         settings.parse(args(**changes))
     assert "secret" not in str(caught.value)
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="accessLog"):
+        settings.load(settings.parse(args(accessLog=str(tmp_path / "none" / "log"))))
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from astroctl.render.settings import Settings
+from astrosage.serve.keys import Rates
 from astrosage.spec.base import SpecModel
 from astrosage.spec.cluster import Elastic, PositiveInt, Resources
 from astrosage.spec.kubernetes import ObjectName, Quantity, Toleration
@@ -206,6 +207,14 @@ class EndpointLimits(SpecModel):
     """Most new tokens that one sequence may ask for."""
     max_body_bytes: PositiveInt | None = None
     """Largest request body."""
+    request_timeout_seconds: PositiveInt | None = None
+    """Seconds in which an answer must be whole (else 504)."""
+    queue_timeout_seconds: PositiveInt | None = None
+    """Seconds that a sequence may wait for its turn (else 503)."""
+    drain_seconds: Annotated[int, Field(ge=0)] | None = None
+    """Seconds that the last answers of a replica get when it is replaced."""
+    rate_limits: Rates | None = None
+    """What each key may use that has no limits of its own; each replica counts for itself."""
 
 
 class Upgrade(SpecModel):

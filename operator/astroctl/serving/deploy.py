@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 import time
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-from astroctl.home import home, write_private
+from astroctl.serving import keys
 from astroctl.serving.served import Served, all_served, forget, remember
 from astroctl.targets import ports
 from astroctl.targets.jobs_target import JobsTarget
@@ -39,7 +36,7 @@ def deploy(
         name: Its name in the API.
         host: Interface to listen on.
         port: HTTP port; None takes the one that Serve has, or 8000.
-        limits: ``maxConcurrent``, ``maxQueue``, ``maxTokens``, ``numCpus``, ``numGpus``.
+        limits: More of the server's settings, such as ``maxConcurrent`` and ``numCpus``.
         timeout: Seconds to wait.
 
     Raises:
@@ -50,13 +47,20 @@ def deploy(
     api = target.api()
     serve = ServeApi(api.http)
     host, port = _listen_on(target, serve.details(), host, port)
-    key_file, digest = _key(name)
+    key_file, told = keys.own(name, local=target.name == "local")
     prefix = _prefix(serve, name)
     application: dict[str, Any] = {
         "name": name,
         "route_prefix": prefix,
         "import_path": IMPORT_PATH,
-        "args": {"model": model, "modelId": name, "keyHashes": [digest], **limits},
+        "args": {
+            "model": model,
+            "modelId": name,
+            # A model that was made anew may have the same path; it is loaded again all the same.
+            "version": datetime.now(UTC).isoformat(timespec="seconds"),
+            **told,
+            **limits,
+        },
     }
     if code := target.code():
         application["runtime_env"] = {"working_dir": code}
@@ -91,14 +95,6 @@ def _listen_on(
             "choose another: --port N",
         )
     return host, port
-
-
-def _key(name: str) -> tuple[Path, str]:
-    """The file of a new bearer token, and the SHA-256 that the server is told."""
-    token = f"sk-{secrets.token_urlsafe(32)}"
-    path = home() / "keys" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.key"
-    write_private(path, token)
-    return path, hashlib.sha256(token.encode()).hexdigest()
 
 
 def _prefix(serve: ServeApi, name: str) -> str:

@@ -14,14 +14,14 @@ class Wanted:
     """How a model shall be served.
 
     Attributes:
-        limits: ``maxConcurrent``, ``maxQueue``, ``maxTokens``.
+        limits: More of the server's settings, such as ``maxConcurrent`` and ``rateLimits``.
         cpus: CPU cores of a replica.
         gpus: GPUs of a replica.
         host: Interface to listen on (Ray).
         port: HTTP port (Ray).
         timeout: Seconds to wait; None takes what is usual there.
-        replicas: How many at first (Kubernetes).
-        max_replicas: The most, if their number follows the load (Kubernetes).
+        replicas: How many at first, and the fewest.
+        max_replicas: The most, if their number follows the load.
         memory: Of a replica (Kubernetes).
         pool: A GPUNodePool (Kubernetes).
         upgrade: How a new version takes over (Kubernetes).
@@ -82,7 +82,13 @@ class RayPlace:
             name,
             host=wanted.host,
             port=wanted.port,
-            limits={**wanted.limits, "numCpus": wanted.cpus, "numGpus": wanted.gpus},
+            limits={
+                **wanted.limits,
+                "numCpus": wanted.cpus,
+                "numGpus": wanted.gpus,
+                "minReplicas": wanted.replicas,
+                "maxReplicas": wanted.max_replicas or max(1, wanted.replicas),
+            },
             timeout=wanted.timeout or 300.0,
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 from astroctl.home import locked, read_json, write_json
+from astroctl.serving import key_files
 from astrosage.errors import NotFoundError
 
 _FILE = "serve.json"
@@ -62,7 +62,8 @@ class Served:
         if self.target == "kubernetes":
             return self._describe_on_kubernetes()
         return (
-            f"{self.name} is served at {self.url}\nkey: {self.key_file}\n\n"
+            f"{self.name} is served at {self.url}\nkey: {self.key_file}\n"
+            f"page: {self.url.removesuffix('v1')}\n\n"
             f"{_curl(self.url, self.name, f'cat {self.key_file}')}\n\n"
             '  astroctl ask "What is a Cepheid?"'
         )
@@ -105,7 +106,7 @@ def remember(served: Served) -> None:
 
 
 def forget(name: str, target: str = "") -> Served | None:
-    """Drop a served model, its key file included; gives what was known of it.
+    """Drop a served model, its keys included; gives what was known of it.
 
     Args:
         name: Which.
@@ -118,7 +119,7 @@ def forget(name: str, target: str = "") -> Served | None:
         found = Served(**there.pop(name))
         write_json(_FILE, there)
     if found.key_file:
-        Path(found.key_file).unlink(missing_ok=True)
+        key_files.remove(name)
     return found
 
 

@@ -184,11 +184,16 @@ def test_what_cannot_be_served_is_refused_before_anything_is_made(
 
 
 def test_options_of_kubernetes_elsewhere(astroctl: Cli, home: Path) -> None:
-    for option in ("--replicas", "--max-replicas"):
+    for option in ("--memory", "--pool"):
         result = astroctl("serve", "smollm2-135m", option, 2)
         assert result.exit_code == 2
         assert option in result.stderr
     assert astroctl("serve", "--forward", "x").exit_code == 2
+    assert "--max-replicas" in astroctl("serve", "smollm2-135m", "--replicas", 0).stderr
+    assert (
+        "--replicas"
+        in astroctl(*("serve", "smollm2-135m", "--replicas", 3, "--max-replicas", 2)).stderr
+    )
 
 
 class Endpoint:

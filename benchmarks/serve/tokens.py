@@ -1,6 +1,6 @@
 """Served tokens/s of one stream and of eight at once, beside ``model.generate`` at batch 1.
 
-    OMP_NUM_THREADS=1 python benchmarks/serve.py --threads 1
+    OMP_NUM_THREADS=1 python benchmarks/serve/tokens.py --threads 1
 
 The server runs in this process, on loopback HTTP, with the official client; times include
 everything a client waits for. End tokens are part of the count.
