@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from astrosage.data.cleaning import Cleaner
 from astrosage.data.decontaminate import Hit
 from astrosage.data.licenses import LicensePolicy
+from astrosage.data.mixing import Part
+from astrosage.data.steps import Steps
 from astrosage.data.tally import Tally
+from astrosage.spec.clean import Clean
 from astrosage.spec.sources import Licenses, Source
 
 
@@ -22,6 +27,8 @@ class SourceAccount:
         kept: Records that training or validation uses.
         tokens: What came of them in each split, copies by weight included.
         reading: What reading them left out or changed.
+        once: Training tokens with every record once, where the mixture decides the copies.
+        part: What the mixture decided.
     """
 
     source: Source
@@ -30,6 +37,8 @@ class SourceAccount:
     kept: int = 0
     tokens: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
     reading: Tally = field(default_factory=Tally)
+    once: int = 0
+    part: Part | None = None
 
 
 @dataclass
@@ -39,11 +48,16 @@ class Account:
     Attributes:
         sources: One account for each source.
         licenses: Which licences are taken; counts records by licence.
+        cleaner: Cleans; counts what it changed and refused.
+        steps: Documents and words after each step.
+        lengths: Documents in use by the binary logarithm of their tokens, rounded down.
         empty: Records without any text.
         duplicates: Records equal to an earlier one.
+        near_duplicates: Records nearly equal to an earlier one.
+        earlier: Records that earlier data holds, or nearly so.
         held_out: Training records equal to a validation record.
         contaminated: Records of which decontamination left nothing.
-        not_sampled: Records that their source's weight left out.
+        not_sampled: Records that their source's weight or share left out.
         over_long_dropped: Conversations whose first answer already ends past the sequence length.
         over_long_cut: Kept conversations that lost their last turns.
         touched: Documents that lost at least a paragraph (their words are in ``words``).
@@ -52,8 +66,13 @@ class Account:
 
     sources: list[SourceAccount] = field(default_factory=list)
     licenses: LicensePolicy = field(default_factory=lambda: LicensePolicy(Licenses()))
+    cleaner: Cleaner = field(default_factory=lambda: Cleaner(Clean(), "clean"))
+    steps: Steps = field(default_factory=Steps)
+    lengths: Counter[int] = field(default_factory=Counter)
     empty: int = 0
     duplicates: int = 0
+    near_duplicates: int = 0
+    earlier: int = 0
     held_out: int = 0
     contaminated: int = 0
     not_sampled: int = 0
@@ -87,7 +106,10 @@ class Account:
             "licenseRefused": self.licenses.refused.total(),
             "unreadable": sum(s.reading.counts["failed"] for s in self.sources),
             "empty": self.empty,
+            "filtered": self.cleaner.dropped.total(),
             "duplicates": self.duplicates,
+            "nearDuplicates": self.near_duplicates,
+            "earlierDuplicates": self.earlier,
             "heldOutDuplicates": self.held_out,
             "contaminatedRecords": self.contaminated,
             "notSampled": self.not_sampled,
@@ -106,13 +128,14 @@ class Account:
             {
                 "path": s.source.path,
                 "role": "validation" if s.validation else "train",
-                "weight": s.source.weight,
+                "weight": s.source.times,
                 "license": s.source.license,
                 "records": s.records,
                 "kept": s.kept,
                 "trainTokens": s.tokens["train"],
                 "validationTokens": s.tokens["validation"],
                 "trainShare": round(s.tokens["train"] / total, 6),
+                **_mixed(s),
                 **({"reading": s.reading.to_dict()} if s.reading.counts else {}),
             }
             for s in self.sources
@@ -124,3 +147,16 @@ class Account:
         return f"{self.records} records read, " + (
             ", ".join(f"{name} {count}" for name, count in lost.items()) or "none left out"
         )
+
+
+def _mixed(source: SourceAccount) -> dict[str, Any]:
+    """What the mixture decided, if it did; to be compared with ``trainShare``."""
+    if source.part is None or source.validation:
+        return {}
+    wanted = {} if source.source.share is None else {"wantedShare": source.source.share}
+    return {
+        **wanted,
+        "onceTokens": source.once,
+        "epochs": round(source.part.epochs, 6),
+        "expectedShare": round(source.part.share, 6),
+    }

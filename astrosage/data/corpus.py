@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from astrosage.data.account import Account
+from astrosage.data.account import Account, SourceAccount
 from astrosage.data.chat import ChatEncoder
+from astrosage.data.mixing import proportions
 from astrosage.data.records import Format
+from astrosage.data.sampling import copies
 from astrosage.data.selection import Chosen
-from astrosage.data.shards import Document, Piece, Split
+from astrosage.data.shards import Document, Piece
 from astrosage.data.tokenise import TextEncoder, split
+from astrosage.data.waiting import Waiting
+from astrosage.spec.mixture import Mixture
 
 BATCH_RECORDS = 256
 BATCH_CHARACTERS = 1_000_000
@@ -23,6 +27,15 @@ class Encoder(Protocol):
 
     def pieces(self, batch: Sequence[Chosen]) -> list[list[Piece]]:
         """The pieces of each record; an empty list where nothing fits."""
+
+
+class Target(Protocol):
+    """Where a split's pieces go."""
+
+    documents: int
+
+    def add(self, pieces: Sequence[Piece], group: str = "") -> None:
+        """Take up a document's pieces."""
 
 
 class TextPieces:
@@ -87,21 +100,71 @@ def make_encoder(
     return TextPieces(tokenizer, sequence_length)
 
 
-def fill(splits: dict[str, Split], chosen: Iterable[Chosen], encoder: Encoder) -> Iterator[None]:
-    """Encode records into their splits, yielding after each batch so that progress can be told."""
-    for batch in _batches(chosen):
-        for item, pieces in zip(batch, encoder.pieces(batch), strict=True):
-            if not pieces:
-                continue
-            target = splits[item.split]
-            target.documents += 1
-            # Validation is told source by source; training rows mix, which packs them best.
-            group = item.account.source.path if item.split == "validation" else ""
-            target.add(pieces * item.copies, group)
-            item.account.kept += 1
-            tokens = item.copies * sum(len(p.ids) for p in pieces)
-            item.account.tokens[item.split] += tokens
-        yield
+class Filler:
+    """Encodes records into their splits.
+
+    Args:
+        splits: By name.
+        encoder: Of the stage's format.
+        account: Kept up to date.
+        mixed: Whether training records wait until :meth:`mix` says how often each is seen.
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, Target],
+        encoder: Encoder,
+        account: Account,
+        mixed: bool = False,
+    ) -> None:
+        self._splits, self._encoder, self._account = splits, encoder, account
+        self._mixed = mixed
+        self._waiting = Waiting()
+
+    def fill(self, chosen: Iterable[Chosen]) -> Iterator[None]:
+        """Take records in, yielding after each batch so that progress can be told."""
+        for batch in _batches(chosen):
+            for item, pieces in zip(batch, self._encoder.pieces(batch), strict=True):
+                if not pieces:
+                    continue
+                tokens = sum(len(p.ids) for p in pieces)
+                self._account.lengths[tokens.bit_length() - 1] += 1
+                if self._mixed and item.split == "train":
+                    item.account.once += tokens
+                    self._waiting.add(self._account.sources.index(item.account), item.key, pieces)
+                else:
+                    self._add(item.account, item.split, pieces, item.copies)
+            yield
+
+    def mix(self, mixture: Mixture, seed: int, field: str) -> None:
+        """Bring the sources into proportion.
+
+        Raises:
+            DataError: If a source with a share has no tokens, or none has.
+        """
+        if not self._mixed:
+            return
+        sources = [s for s in self._account.sources if not s.validation]
+        parts = proportions([s.source for s in sources], [s.once for s in sources], mixture, field)
+        for source, part in zip(sources, parts, strict=True):
+            source.part = part
+        for number, key, pieces in self._waiting:
+            source = self._account.sources[number]
+            assert source.part is not None
+            times = copies(key, source.part.epochs, seed)
+            if times:
+                self._add(source, "train", pieces, times)
+            else:
+                self._account.not_sampled += 1
+        self._waiting = Waiting()
+
+    def _add(self, account: SourceAccount, split: str, pieces: list[Piece], times: int) -> None:
+        target = self._splits[split]
+        target.documents += 1
+        # Validation is told source by source; training rows mix, which packs them best.
+        target.add(pieces * times, account.source.path if split == "validation" else "")
+        account.kept += 1
+        account.tokens[split] += times * sum(len(p.ids) for p in pieces)
 
 
 def _batches(chosen: Iterable[Chosen]) -> Iterator[list[Chosen]]:

@@ -3,6 +3,10 @@
 Brown et al. 2020 (appendix C) compare 13-grams of lower-case words without punctuation. Here the
 needles are every n-gram of a question's stem, of stem and answer read as one, of the answer and of
 the explanation; a stem shorter than n words counts when a text holds it whole.
+
+Shorter n-grams decide by coverage, where a stage asks for them: of a question's stem and options,
+as far as they are that long, they must cover a stated share of the words within one paragraph. That
+finds questions with a few words changed. See :mod:`astrosage.data.coverage`.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from astrosage.data.coverage import CoverageIndex
 from astrosage.data.records import Record
 from astrosage.errors import DataError
 
@@ -91,15 +96,21 @@ class QuestionIndex:
 
     Args:
         ngram: Words in a row that count as contamination; at least 5.
+        covering: Words in a row that count where they cover enough of a question; None: none do.
+        coverage: Share of a question's words that is enough.
     """
 
-    def __init__(self, ngram: int) -> None:
+    def __init__(self, ngram: int, covering: int | None = None, coverage: float = 0.5) -> None:
         self._ngram = ngram
+        self._coverage = CoverageIndex(covering, coverage) if covering else None
         self._needles: dict[tuple[str, ...], list[_Needle]] = {}
 
     def add(self, questions: Iterable[QuestionLike], file: str) -> None:
         """Index a file's questions."""
         for question in questions:
+            if self._coverage is not None:
+                parts = [words(part) for part in (question.question, *question.choices)]
+                self._coverage.add(parts, file, question.id)
             seen: set[tuple[str, ...]] = set()
             for part, needle in self._parts(question):
                 if needle not in seen:
@@ -123,7 +134,7 @@ class QuestionIndex:
 
     def find(self, text: str) -> list[_Needle]:
         """The first needle of each question that the text holds."""
-        if not self._needles:
+        if not self._needles and self._coverage is None:
             return []
         found = words(text)
         hits: dict[tuple[str, str], _Needle] = {}
@@ -131,6 +142,9 @@ class QuestionIndex:
             for needle in self._needles.get(anchor, ()):
                 if tuple(found[i : i + len(needle.words)]) == needle.words:
                     hits.setdefault((needle.file, needle.question), needle)
+        if self._coverage is not None:
+            for file, question, part, common in self._coverage.find(found):
+                hits.setdefault((file, question), _Needle(common, question, file, part))
         return list(hits.values())
 
 
@@ -139,15 +153,16 @@ class Decontaminator:
 
     Args:
         index: The questions.
-        action: ``remove`` drops a text's paragraph, ``fail`` stops.
+        action: ``remove`` drops what ``remove`` says, ``fail`` stops.
+        remove: ``passage`` drops a text's paragraph, ``record`` the whole text.
 
     Attributes:
         hits: Every question found, in order.
         documents, paragraphs, words: What was touched and removed.
     """
 
-    def __init__(self, index: QuestionIndex, action: str) -> None:
-        self._index, self._action = index, action
+    def __init__(self, index: QuestionIndex, action: str, remove: str = "passage") -> None:
+        self._index, self._action, self._remove = index, action, remove
         self.hits: list[Hit] = []
         self.documents = self.paragraphs = self.words = 0
 
@@ -166,6 +181,9 @@ class Decontaminator:
         if len(kept) == len(paragraphs):
             return record
         self.documents += 1
+        if self._remove == "record":
+            self.words += sum(len(words(p)) for p in kept)
+            kept = []
         return replace(record, text="\n\n".join(kept))
 
     def _is_contaminated(self, record: Record, paragraph: str) -> bool:

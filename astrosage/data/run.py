@@ -10,14 +10,18 @@ from typing import Any
 
 from astrosage.context import StageContext
 from astrosage.data.account import Account
-from astrosage.data.corpus import fill, make_encoder
+from astrosage.data.card import card
+from astrosage.data.corpus import Filler, make_encoder
 from astrosage.data.decontaminate import Decontaminator
+from astrosage.data.duplicates import DuplicateFilter, earlier_data
+from astrosage.data.mixing import needs_mixing
 from astrosage.data.naming import short_names
 from astrosage.data.questions import build_index
 from astrosage.data.selection import choose, sources_of
-from astrosage.data.shards import Split, SplitSummary, write_split
+from astrosage.data.shards import SplitSummary
 from astrosage.data.sources import count_records, digest
 from astrosage.data.tokenise import check_model, document_end_id, load_tokenizer
+from astrosage.data.window import WindowedSplit, scratch
 from astrosage.errors import DataError
 from astrosage.runs import manifest
 from astrosage.spec.graph import path_of
@@ -30,8 +34,8 @@ _LOG_INTERVAL_SECONDS = 1.0
 def run(context: StageContext) -> None:
     """Run one prepare stage and leave its ``shards`` artefact.
 
-    The token ids of the whole corpus are in memory while they are packed, 4 bytes a token
-    (5 for chats) and about 500 bytes a document; texts are streamed.
+    Texts are streamed; token ids are in memory a window at a time (:mod:`astrosage.data.window`).
+    What grows with the corpus is what deduplication remembers of each record.
 
     Raises:
         AstroError: For data, questions or a model that cannot be used, or if nothing is left to
@@ -52,28 +56,44 @@ class _Preparation:
         self.tokenizer = load_tokenizer(self.model)
         self.length = spec.pack.sequence_length
         self.account = Account()
-        self.splits = {name: Split(name) for name in SPLITS}
+        end_id, pad_id = document_end_id(self.tokenizer), self.tokenizer.pad_token_id
+        self.end_id = end_id
+        self.pad_id = end_id if pad_id is None else int(pad_id)
+        self.splits: dict[str, WindowedSplit] = {}
 
     def run(self) -> None:
         """Read, tokenise, pack, write."""
         field = f"{self.field}.pack.sequenceLength"
         check_model(self.model, self.tokenizer, self.length, field)
         decontaminator, questions = self._decontaminator()
-        self._fill(decontaminator)
-        if decontaminator is not None:
-            self._settle(decontaminator)
-        self._check_not_empty()
-        # Hashed after reading and outside the writing block: an error here is the source's.
-        sources = self._source_digests()
-        with self.context.directory.storage.writing("shards") as folder:
-            self._write(folder, questions, sources)
+        self.duplicates = self._duplicates()
+        with scratch(self.context.directory.storage.local) as scratch_folder:
+            for name in SPLITS:
+                (scratch_folder / name).mkdir()
+                split = WindowedSplit(scratch_folder / name, name, self.length, self.pad_id)
+                self.splits[name] = split
+            self._fill(decontaminator)
+            if decontaminator is not None:
+                self._settle(decontaminator)
+            self._check_not_empty()
+            summaries = {name: split.finish() for name, split in self.splits.items()}
+            # Hashed outside the writing block: an error here is the source's.
+            sources = self._source_digests()
+            with self.context.directory.storage.writing("shards") as folder:
+                for split in self.splits.values():
+                    split.move(folder)
+                self._write(folder, summaries, questions, sources)
 
     def _decontaminator(self) -> tuple[Decontaminator | None, list[dict[str, object]]]:
         options = self.spec.decontaminate
         if not options.enabled:
             return None, []
-        index, files = build_index(self.context.job, self.context.stage, options.ngram)
-        return Decontaminator(index, options.action), files
+        index, files = build_index(self.context.job, self.context.stage, options)
+        return Decontaminator(index, options.action, options.remove), files
+
+    def _duplicates(self) -> DuplicateFilter:
+        options = self.spec.deduplication
+        return DuplicateFilter(options, earlier_data(self.context, options, self.field))
 
     def _fill(self, decontaminator: Decontaminator | None) -> None:
         """Tokenise everything that is chosen, and say how far it is."""
@@ -83,11 +103,15 @@ class _Preparation:
         metrics = self.context.metrics(after_step=-1)  # this stage always starts from nothing
         started = logged = time.monotonic()
         metrics.log(0, total, "documents", tokens=0)
-        for _ in fill(self.splits, choose(spec, self.field, decontaminator, account), encoder):
+        mixed = needs_mixing(spec.sources, spec.mixture)
+        filler = Filler(self.splits, encoder, account, mixed)
+        chosen = choose(spec, self.field, decontaminator, account, self.duplicates)
+        for _ in filler.fill(chosen):
             now = time.monotonic()
             if now - logged > _LOG_INTERVAL_SECONDS:
                 logged = now
                 metrics.log(account.records, total, "documents", tokens=account.tokens)
+        filler.mix(spec.mixture, spec.seed, self.field)
         seconds = max(time.monotonic() - started, 1e-9)
         metrics.log(
             account.records,
@@ -118,7 +142,7 @@ class _Preparation:
             )
 
     def _learns(self, split: str) -> bool:
-        return any(p.learned.any() for p in self.splits[split].pieces)
+        return self.splits[split].learned_tokens > 0
 
     def _source_digests(self) -> list[dict[str, Any]]:
         return [
@@ -128,20 +152,18 @@ class _Preparation:
         ]
 
     def _write(
-        self, folder: Path, questions: list[dict[str, object]], sources: list[dict[str, Any]]
+        self,
+        folder: Path,
+        summaries: dict[str, SplitSummary],
+        questions: list[dict[str, object]],
+        sources: list[dict[str, Any]],
     ) -> None:
-        end_id = document_end_id(self.tokenizer)
-        pad_id = self.tokenizer.pad_token_id
-        pad_id = end_id if pad_id is None else int(pad_id)
-        summaries = {
-            name: write_split(folder, split, self.length, pad_id)
-            for name, split in self.splits.items()
-        }
         short = {
             **self.account.counts(),
             "padding": {name: self._padding(s) for name, s in summaries.items()},
             "shares": self.account.shares(),
             "licenses": self.account.licenses.to_dict(),
+            "card": card(self.account, self.duplicates),
         }
         full = {
             "model": self.spec.model or self.context.job.spec.model,
@@ -151,6 +173,7 @@ class _Preparation:
             "questions": questions,
             "hits": [hit.to_dict() for hit in self.account.hits],
         }
+        self.duplicates.write(folder)
         text = json.dumps(full, indent=2, ensure_ascii=False) + "\n"
         (folder / "report.json").write_text(text, encoding="utf-8")
         manifest.write(
@@ -159,8 +182,8 @@ class _Preparation:
             splits=full["splits"],
             sequenceLength=self.length,
             vocabSize=len(self.tokenizer),
-            documentEndId=end_id,
-            padId=pad_id,
+            documentEndId=self.end_id,
+            padId=self.pad_id,
             format=self.spec.format,
             report=short,
             sources=sources,

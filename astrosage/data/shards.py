@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -147,6 +147,62 @@ def shard_path(folder: Path, split: str, shard: int, array: str) -> Path:
     return folder / f"{split}-{shard:05d}-{array}.npy"
 
 
+class ShardWriter:
+    """Writes rows into shards as they come; less than a shard of them is in memory.
+
+    Args:
+        folder: Where to; must exist.
+        split: Its name.
+        row_length: T.
+        pad_id: Token id of padding.
+        rows_per_shard: Most rows in a file.
+
+    Attributes:
+        sequences: Rows so far.
+        shards: Shards so far.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        row_length: int,
+        pad_id: int,
+        rows_per_shard: int = ROWS_PER_SHARD,
+    ) -> None:
+        self._folder, self._split = folder, split
+        self._row_length, self._pad_id, self._most = row_length, pad_id, rows_per_shard
+        self._waiting: list[list[Piece]] = []
+        self.sequences = self.shards = 0
+
+    def add(self, rows: Sequence[list[Piece]]) -> None:
+        """Take up rows; full shards are written."""
+        self._waiting += rows
+        self.sequences += len(rows)
+        while len(self._waiting) >= self._most:
+            self._write(self._waiting[: self._most])
+            del self._waiting[: self._most]
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._waiting:
+            self._write(self._waiting)
+            self._waiting = []
+
+    def _write(self, rows: list[list[Piece]]) -> None:
+        for name, array in zip(ARRAYS, _arrays(rows, self._row_length, self._pad_id), strict=True):
+            np.save(shard_path(self._folder, self._split, self.shards, name), array)
+        with (self._folder / DOCUMENTS).open("a", encoding="utf-8") as documents:
+            _write_documents(documents, self._split, self.shards * self._most, rows)
+        self.shards += 1
+
+
+def pack_group(pieces: Sequence[Piece], row_length: int) -> list[list[Piece]]:
+    """Pieces as rows."""
+    rows = best_fit_decreasing([len(p.ids) for p in pieces], row_length)
+    return [[pieces[i] for i in row] for row in rows]
+
+
 def write_split(
     folder: Path,
     split: Split,
@@ -154,7 +210,7 @@ def write_split(
     pad_id: int,
     rows_per_shard: int = ROWS_PER_SHARD,
 ) -> SplitSummary:
-    """Pack a split, group by group, and write its shards, of which one is in memory at a time.
+    """Pack a split that is in memory, group by group, and write its shards.
 
     Args:
         folder: Where to; must exist.
@@ -163,37 +219,31 @@ def write_split(
         pad_id: Token id of padding.
         rows_per_shard: Most rows in a file.
     """
-    packed: list[list[Piece]] = []
+    writer = ShardWriter(folder, split.name, row_length, pad_id, rows_per_shard)
     groups = []
     for name, pieces in split.groups.items():
-        rows = best_fit_decreasing([len(p.ids) for p in pieces], row_length)
-        groups.append(Rows(name, len(packed), len(rows), *_tokens(pieces)))
-        packed += [[pieces[i] for i in row] for row in rows]
-    shards = 0
-    with (folder / DOCUMENTS).open("a", encoding="utf-8") as documents:
-        for shards, chunk in enumerate(_chunks(packed, rows_per_shard), 1):
-            arrays = _arrays(chunk, row_length, pad_id)
-            for name, array in zip(ARRAYS, arrays, strict=True):
-                np.save(shard_path(folder, split.name, shards - 1, name), array)
-            _write_documents(documents, split.name, (shards - 1) * rows_per_shard, chunk)
+        rows = pack_group(pieces, row_length)
+        groups.append(Rows(name, writer.sequences, len(rows), *count_tokens(pieces)))
+        writer.add(rows)
+    writer.close()
+    return summary(writer, groups, split.documents)
+
+
+def summary(writer: ShardWriter, groups: Sequence[Rows], documents: int) -> SplitSummary:
+    """What a closed writer has written."""
     return SplitSummary(
-        sequences=len(packed),
+        sequences=writer.sequences,
         tokens=sum(g.tokens for g in groups),
         learned_tokens=sum(g.learned_tokens for g in groups),
-        documents=split.documents,
-        shards=shards,
+        documents=documents,
+        shards=writer.shards,
         rows=tuple(groups),
     )
 
 
-def _tokens(pieces: Sequence[Piece]) -> tuple[int, int]:
+def count_tokens(pieces: Sequence[Piece]) -> tuple[int, int]:
     """Tokens of pieces, and how many of them are targets."""
     return sum(len(p.ids) for p in pieces), sum(int(p.learned.sum()) for p in pieces)
-
-
-def _chunks(rows: list[list[Piece]], size: int) -> Iterator[list[list[Piece]]]:
-    for i in range(0, len(rows), size):
-        yield rows[i : i + size]
 
 
 def _arrays(

@@ -28,6 +28,9 @@ def references(job: AstroJob, stage: Stage) -> Iterator[Reference]:
     body = stage.body
     if isinstance(body, PrepareSpec):
         yield Reference("prepare.model", body.model or job.spec.model, "model")
+        for i, name in enumerate(body.deduplication.against):
+            if is_stage_name(name):
+                yield Reference(f"prepare.deduplicate.against[{i}]", name, "data")
     elif isinstance(body, TrainSpec):
         yield Reference("train.model", body.model or job.spec.model, "model")
         yield Reference("train.data", body.data, "data")
@@ -41,6 +44,11 @@ def references(job: AstroJob, stage: Stage) -> Iterator[Reference]:
             yield Reference("bench.model", body.model, "model")
         if body.baseline is not None:
             yield Reference("bench.baseline", body.baseline, "model")
+
+
+def is_stage_name(value: str) -> bool:
+    """Whether a value can only be meant as a stage: it is no path and no URI."""
+    return not any(c in value for c in "/.~:")
 
 
 def dependencies(job: AstroJob, stage: Stage) -> list[str]:
@@ -98,7 +106,7 @@ def _check_reference(
     fitting = [s.name for s in job.spec.stages if s.kind in kinds and s is not stage]
     target = by_name.get(ref.value)
     if target is None:
-        looks_like_name = not any(c in ref.value for c in "/.~:")
+        looks_like_name = is_stage_name(ref.value)
         near = nearest(ref.value, fitting)
         if ref.wants == "data" or (looks_like_name and near and near != ref.value):
             raise SpecError(

@@ -158,7 +158,7 @@ def _line(error: Any) -> str:
 
 
 # pydantic names the branch of a union in an error's location; people did not write it.
-_UNION_TAGS = {"int", "Elastic", "constrained-int"}
+_UNION_TAGS = {"int", "bool", "Elastic", "Deduplicate", "constrained-int"}
 
 
 def with_absolute_paths(job: AstroJob, folder: Path) -> AstroJob:

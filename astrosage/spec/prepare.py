@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import SpecModel
+from astrosage.spec.clean import Clean
+from astrosage.spec.deduplicate import Deduplicate
+from astrosage.spec.mixture import Mixture, check_shares
 from astrosage.spec.sources import Licenses, Source
 
-__all__ = ["Decontaminate", "Licenses", "Pack", "PrepareSpec", "Source", "Validation"]
+__all__ = [
+    "Clean",
+    "Decontaminate",
+    "Deduplicate",
+    "Licenses",
+    "Mixture",
+    "Pack",
+    "PrepareSpec",
+    "Source",
+    "Validation",
+]
 
 
 class Pack(SpecModel):
@@ -29,8 +43,37 @@ class Decontaminate(SpecModel):
     ngram: Annotated[int, Field(ge=5, le=50)] = 13
     """Words in a row that count as contamination when a text shares them with a question (a
     shorter question counts when it stands whole)."""
+    ngrams: Annotated[list[Annotated[int, Field(ge=5, le=50)]], Field(max_length=2)] = []
+    """Instead of `ngram`: `[13, 8]` lets 13 words in a row decide alone, and runs of 8 words where
+    they cover at least `coverage` of a question."""
+    coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of the words of a question (stem and options, of which the stem must be touched) that
+    the shorter n-grams must cover within a paragraph. Runs that stand in more than three questions
+    are common phrases and do not count."""
     action: Literal["remove", "fail"] = "remove"
-    """`remove` drops the paragraph (texts); a chat record that holds a question always fails."""
+    """`remove` drops what `remove` names (texts), `fail` ends the stage; a chat record that holds a
+    question always fails."""
+    remove: Literal["passage", "record"] = "passage"
+    """What is dropped: the paragraph, or the whole record."""
+
+    @field_validator("ngrams")
+    @classmethod
+    def _longest_first(cls, value: list[int]) -> list[int]:
+        if len(value) == 2 and value[0] <= value[1]:
+            raise PydanticCustomError(
+                "ngrams", "`ngrams` has the longer one first, such as [13, 8]"
+            )
+        return value
+
+    @property
+    def deciding(self) -> int:
+        """Words in a row that decide alone."""
+        return self.ngrams[0] if self.ngrams else self.ngram
+
+    @property
+    def covering(self) -> int | None:
+        """Words in a row that decide by coverage, if any do."""
+        return self.ngrams[1] if len(self.ngrams) == 2 else None
 
 
 class Validation(SpecModel):
@@ -56,11 +99,28 @@ class PrepareSpec(SpecModel):
     """Packing options."""
     licenses: Licenses = Licenses()
     """Which licences are taken; all unless told."""
-    deduplicate: bool = True
-    """Drop records that are equal after white space and case are folded."""
+    clean: Clean = Clean()
+    """Cleaning and quality filters; all off unless told."""
+    deduplicate: bool | Deduplicate = True
+    """`true`: drop records that are equal after white space and case are folded; `false`: keep
+    them; or options, for near-duplicates and earlier data."""
     decontaminate: Decontaminate = Decontaminate()
     """On by default."""
     validation: Validation = Validation()
     """Held-out records."""
+    mixture: Mixture = Mixture()
+    """How sources with `share`, or all of them by `temperature`, are brought into proportion."""
     seed: int = 0
     """Seeds sampling by weight."""
+
+    @model_validator(mode="after")
+    def _mixture_adds_up(self) -> PrepareSpec:
+        check_shares(self.sources, self.mixture)
+        return self
+
+    @property
+    def deduplication(self) -> Deduplicate:
+        """The options, where `true` and `false` stand for the exact kind alone."""
+        if isinstance(self.deduplicate, bool):
+            return Deduplicate(exact=self.deduplicate)
+        return self.deduplicate

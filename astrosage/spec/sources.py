@@ -140,6 +140,11 @@ class Source(SpecModel):
     `.parquet`, `.tex`, each also with `.gz` or `.zst`; the others are to be named."""
     weight: Annotated[float, Field(gt=0.0)] = 1.0
     """How often each record is seen an epoch: 2 doubles a source, 0.5 takes half of it."""
+    epochs: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
+    """The same as `weight`, by the name that papers give it in a mixture; give one of the two."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share of all training tokens that the source is to have, instead of `weight`; its records are
+    repeated or left out to reach it (`mixture.maxEpochs` bounds the repeats)."""
     text_field: str = "text"
     """The field of JSONL and Parquet records that holds the text (`format: text` only)."""
     license: str | None = None
@@ -175,6 +180,23 @@ class Source(SpecModel):
                     {"option": name, "kinds": " or ".join(kinds), "kind": self.kind},
                 )
         return self
+
+    @model_validator(mode="after")
+    def _one_way_to_weigh(self) -> Source:
+        given = {"weight": self.weight != 1.0, "epochs": self.epochs, "share": self.share}
+        named = [name for name, value in given.items() if value]
+        if len(named) > 1:
+            raise PydanticCustomError(
+                "weighing",
+                "{found} say the same in two ways: give one of `weight`, `epochs`, `share`",
+                {"found": " and ".join(f"`{name}`" for name in named)},
+            )
+        return self
+
+    @property
+    def times(self) -> float:
+        """How often each record is seen, where no `share` decides it."""
+        return self.weight if self.epochs is None else self.epochs
 
     @property
     def skips(self) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from astrosage.data import corpus
 from astrosage.data.account import Account, SourceAccount
-from astrosage.data.corpus import TextPieces, fill, make_encoder
+from astrosage.data.corpus import Filler, TextPieces, make_encoder
 from astrosage.data.records import Record
 from astrosage.data.selection import Chosen
 from astrosage.data.shards import Piece, Split
@@ -18,7 +18,8 @@ from astrosage.spec.stages import Source
 def choose(*texts: str, copies: int = 1, split: str = "train") -> list[Chosen]:
     account = SourceAccount(Source(path="a.md"), validation=False)
     return [
-        Chosen(Record(str(n), "a.md", 1, t), split, copies, account) for n, t in enumerate(texts)
+        Chosen(Record(str(n), "a.md", 1, t), split, copies, account, b"")
+        for n, t in enumerate(texts)
     ]
 
 
@@ -37,7 +38,8 @@ def test_batches_are_bounded_by_records_and_by_characters() -> None:
     noted = BatchSizes()
     half = "x" * (corpus.BATCH_CHARACTERS // 2)
     chosen = choose(half, half, half, *["y"] * (corpus.BATCH_RECORDS + 5))
-    assert len(list(fill({"train": Split("train")}, chosen, noted))) == len(noted.sizes)
+    filler = Filler({"train": Split("train")}, noted, Account())
+    assert len(list(filler.fill(chosen))) == len(noted.sizes)
     assert noted.sizes == [2, corpus.BATCH_RECORDS, 6]
 
 
@@ -55,7 +57,7 @@ def test_copies_share_their_arrays_and_are_accounted(tiny_model: Path) -> None:
     splits = {name: Split(name) for name in ("train", "validation")}
     chosen = choose("A star.", copies=3) + choose("A moon.", split="validation")
     encoder = make_encoder("text", load_tokenizer(tiny_model), 64, account)
-    list(fill(splits, chosen, encoder))
+    list(Filler(splits, encoder, account).fill(chosen))
     first, second, third = splits["train"].pieces
     assert first is second is third
     assert (splits["train"].documents, splits["validation"].documents) == (1, 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -146,3 +147,48 @@ def test_found_if_and_only_if_a_needle_stands_in_the_text(
         body[i : i + len(x)] == x for x in needles for i in range(len(body) - len(x) + 1)
     )
     assert bool(found.find(" ".join(body))) is expected
+
+
+def covering(*questions: Question, coverage: float = 0.5, **options: Any) -> Decontaminator:
+    index = QuestionIndex(13, 8, coverage)
+    index.add(questions, "quiz.jsonl")
+    return Decontaminator(index, "remove", **options)
+
+
+CHANGED = (
+    "In which part of a star like our Sun does hydrogen burn to helium during most of its life?"
+)
+
+
+def test_shorter_runs_decide_where_they_cover_enough_of_a_question() -> None:
+    assert make(LONG).apply(text(CHANGED)).text == CHANGED
+    guard = covering(LONG)
+    assert guard.apply(text(f"Good.\n\n{CHANGED}")).text == "Good."
+    (hit,) = guard.hits
+    assert (hit.question, hit.part) == ("q1", "8-grams, 58% of the question")
+    assert "hydrogen burn to helium during most of its life" in hit.words
+    less = "Thus does hydrogen burn to helium during most of a life, they say."
+    assert covering(LONG).apply(text(less)).text == less
+    assert covering(LONG, coverage=0.4).apply(text(less)).text == ""
+
+
+def test_options_count_as_far_as_they_are_long() -> None:
+    option = "because the light of far galaxies has not reached us yet"
+    question = Question("Why is the sky dark at night, as Olbers asked?", choices=(option, "no"))
+    assert covering(question).apply(text(f"It is {option}.")).text != ""
+    both = f"{question.question} It is {option}."
+    assert covering(question).apply(text(both)).text == ""
+
+
+def test_phrases_that_many_questions_share_do_not_count() -> None:
+    phrase = "Which of the following statements is true about the"
+    many = [Question(f"{phrase} {what}?", id=what) for what in ("sun", "moon", "sky", "stars")]
+    said = f"{phrase} planet Mars?"
+    assert covering(*many[:3]).apply(text(said)).text == ""
+    assert covering(*many).apply(text(said)).text == said
+
+
+def test_the_whole_record_goes_where_it_is_asked_for() -> None:
+    guard = covering(SHORT, remove="record")
+    assert guard.apply(text("Good words.\n\nWhy is the sky dark?\n\nMore.")).text == ""
+    assert (guard.documents, guard.paragraphs, guard.words) == (1, 1, 8)
