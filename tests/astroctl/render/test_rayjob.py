@@ -74,7 +74,7 @@ def test_a_path_with_spaces_stays_one_word() -> None:
 def test_a_job_that_is_too_large_is_told() -> None:
     job = small()
     job.spec.stages[0].prepare.sources[0].path = "s3://texts/" + "x" * 130_000
-    with pytest.raises(SpecError, match="128 KiB as Ray writes it, at most 120 KiB"):
+    with pytest.raises(SpecError, match="129 KiB as Ray writes it, at most 120 KiB"):
         made(job)
 
 
