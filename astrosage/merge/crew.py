@@ -6,138 +6,68 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from astrosage.actors import Actors
 from astrosage.context import StageContext
-from astrosage.errors import AstroError, ClusterError
 from astrosage.merge import magnitude
 from astrosage.merge.merger import Thresholds
 from astrosage.merge.worker import Worker
 from astrosage.models.layout import Shard
 
 
-class Crew:
-    """Those who do the work."""
+class Crew(Protocol):
+    """Those who do the work; a :class:`~astrosage.merge.worker.Worker` alone is one."""
 
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let them go."""
-
-    def count(self, donor: int, names: list[str], upper: int | None) -> magnitude.Counts:
+    def count(self, donor: int, names: Sequence[str], upper: int | None) -> magnitude.Counts:
         """A donor's differences in all tensors; see :func:`magnitude.count`."""
-        raise NotImplementedError
 
-    def write(
+    def write_all(
         self,
         shards: Sequence[Shard],
         thresholds: Thresholds,
         folder: Path | None,
         done: Callable[[int], None],
     ) -> Iterator[dict[str, Any]]:
-        """Write all shards; entries of the manifest as they are done."""
-        raise NotImplementedError
+        """Write all shards, telling of tensors that are done; entries of the manifest."""
 
 
-class Alone(Crew):
-    """This process."""
+class RayCrew:
+    """Actors, as they join.
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    Args:
+        actors: Made by :func:`hire`.
+    """
 
-    def count(self, donor: int, names: list[str], upper: int | None) -> magnitude.Counts:
+    def __init__(self, actors: Actors) -> None:
+        self._actors = actors
+
+    def count(self, donor: int, names: Sequence[str], upper: int | None) -> magnitude.Counts:
         """See :meth:`Crew.count`."""
-        return self._worker.count(donor, names, upper)
+        parts = [names[i :: self._actors.count] for i in range(self._actors.count)]
+        calls = [partial(_call, "count", donor, part, upper) for part in parts]
+        return magnitude.total(counts for _, counts in self._actors.perform(calls))
 
-    def write(
+    def write_all(
         self,
         shards: Sequence[Shard],
         thresholds: Thresholds,
         folder: Path | None,
         done: Callable[[int], None],
     ) -> Iterator[dict[str, Any]]:
-        """See :meth:`Crew.write`."""
-        return (self._worker.write(s, thresholds, folder, done) for s in shards)
-
-
-class RayCrew(Crew):
-    """An actor for each of the cluster's workers, as they join."""
-
-    def __init__(self, context: StageContext) -> None:
-        import ray
-
-        cluster, failures = context.cluster, context.job.spec.retry.max_failures
-        cpu = cluster.resources_per_worker.cpu
-        remote = ray.remote(_RemoteWorker).options(
-            num_cpus=cpu,
-            max_restarts=failures,
-            max_task_retries=failures,
-            scheduling_strategy="SPREAD",
-        )
-        fields = dataclasses.asdict(context)
-        self._actors = [remote.remote(fields, max(1, int(cpu))) for _ in range(cluster.max_workers)]
-
-    def __exit__(self, *_: object) -> None:
-        import ray
-
-        for actor in self._actors:
-            ray.kill(actor)
-
-    def count(self, donor: int, names: list[str], upper: int | None) -> magnitude.Counts:
-        """See :meth:`Crew.count`."""
-        parts = [names[i :: len(self._actors)] for i in range(len(self._actors))]
-        calls = [partial(self._call, "count", donor, part, upper) for part in parts]
-        return magnitude.total(counts for _, counts in self._perform(calls))
-
-    def write(
-        self,
-        shards: Sequence[Shard],
-        thresholds: Thresholds,
-        folder: Path | None,
-        done: Callable[[int], None],
-    ) -> Iterator[dict[str, Any]]:
-        """See :meth:`Crew.write`."""
-        calls = [partial(self._call, "write", shard, thresholds, folder) for shard in shards]
-        for number, entry in self._perform(calls):
+        """See :meth:`Crew.write_all`."""
+        calls = [partial(_call, "write", shard, thresholds, folder) for shard in shards]
+        for number, entry in self._actors.perform(calls):
             done(len(shards[number].shapes))
             yield entry
 
-    @staticmethod
-    def _call(method: str, *arguments: Any, actor: Any) -> Any:
-        return getattr(actor, method).remote(*arguments)
 
-    def _perform(self, calls: Sequence[Callable[..., Any]]) -> Iterator[tuple[int, Any]]:
-        """Give a call to whoever is free; a worker that has no room yet gets none."""
-        import ray
-
-        joining = {actor.ready.remote(): actor for actor in self._actors}
-        busy: dict[Any, tuple[int, Any]] = {}
-        todo, left = iter(enumerate(calls)), len(calls)
-        try:
-            while left:
-                ready, _ = ray.wait([*joining, *busy])
-                for reference in ready:
-                    value = ray.get(reference)
-                    if reference in joining:
-                        actor = joining.pop(reference)
-                    else:
-                        number, actor = busy.pop(reference)
-                        left -= 1
-                        yield number, value
-                    following = next(todo, None)
-                    if following is not None:
-                        busy[following[1](actor=actor)] = (following[0], actor)
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, AstroError) else error) from error
-        except ray.exceptions.RayActorError as error:
-            raise ClusterError(
-                f"a merging worker died: {error}",
-                "look at its log (`astroctl logs`), then `astroctl resume`",
-            ) from error
+def _call(method: str, *arguments: Any) -> Any:
+    *given, actor = arguments
+    return getattr(actor, method).remote(*given)
 
 
-class _RemoteWorker:
+class RemoteWorker:
     """A Ray actor that merges."""
 
     def __init__(self, context: dict[str, Any], threads: int) -> None:
@@ -146,8 +76,26 @@ class _RemoteWorker:
     def ready(self) -> None:
         """Answers once the worker has its resources and has opened the models."""
 
-    def count(self, donor: int, names: list[str], upper: int | None) -> magnitude.Counts:
+    def count(self, donor: int, names: Sequence[str], upper: int | None) -> magnitude.Counts:
+        """See :meth:`Worker.count`."""
         return self._worker.count(donor, names, upper)
 
     def write(self, shard: Shard, thresholds: Thresholds, folder: Path | None) -> dict[str, Any]:
+        """See :meth:`Worker.write`."""
         return self._worker.write(shard, thresholds, folder)
+
+
+def hire(context: StageContext) -> Actors:
+    """An actor for each of the cluster's workers."""
+    cluster = context.cluster
+    threads = max(1, int(cluster.resources_per_worker.cpu))
+    return Actors(
+        context,
+        RemoteWorker,
+        (dataclasses.asdict(context), threads),
+        cluster.max_workers,
+        what="merging worker",
+        hint="look at its log (`astroctl logs`), then `astroctl resume`",
+        gpus=False,
+        scheduling_strategy="SPREAD",
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from astrosage.context import StageContext
 from astrosage.merge import magnitude
-from astrosage.merge.crew import Alone, Crew, RayCrew
+from astrosage.merge.crew import Crew, RayCrew, hire
 from astrosage.merge.merger import Thresholds
 from astrosage.merge.worker import Worker
 from astrosage.models.layout import plan_shards, write_index
@@ -45,14 +45,12 @@ def run(context: StageContext) -> dict[str, Any]:
     """
     spec = context.stage.merge
     assert spec is not None
-    here = Worker(context, _threads(context))
-    try:
-        large = here.merger.size > _LARGE_BYTES and context.cluster.max_workers > 1
-        crew: Crew = RayCrew(context) if large else Alone(here)
-        with crew:
-            count = _Merge(context, spec, here, crew).write()
-    finally:
-        here.close()
+    with Worker(context, _threads(context)) as here:
+        if here.merger.size > _LARGE_BYTES and context.cluster.max_workers > 1:
+            with hire(context) as actors:
+                count = _Merge(context, spec, here, RayCrew(actors)).write()
+        else:
+            count = _Merge(context, spec, here, here).write()
     return {"tensors": count, "method": spec.method}
 
 
@@ -83,7 +81,7 @@ class _Merge:
         with storage.writing("model") as folder:
             shared = folder if storage.local is not None else None
             done = _Counter(metrics, len(self._names))
-            entries = list(self._crew.write(shards, thresholds, shared, done.add))
+            entries = list(self._crew.write_all(shards, thresholds, shared, done.add))
             write_index(folder, shards)
             copy_companions(self._merger.source, folder)
             manifest.write(folder, key=self._context.key, known=entries, method=self._spec.method)

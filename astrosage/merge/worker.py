@@ -61,7 +61,10 @@ class Worker:
             )
             self._open = stack.pop_all()
 
-    def close(self) -> None:
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close the models."""
         self._open.close()
 
@@ -71,6 +74,16 @@ class Worker:
         return magnitude.total(
             self._each(lambda item: self.merger.count(donor, *item, upper), todo)
         )
+
+    def write_all(
+        self,
+        shards: Sequence[Shard],
+        thresholds: Thresholds,
+        folder: Path | None,
+        done: Callable[[int], None],
+    ) -> Iterator[dict[str, Any]]:
+        """See :meth:`write`, for one shard after another."""
+        return (self.write(shard, thresholds, folder, done) for shard in shards)
 
     def write(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from astrosage import actors
 from astrosage.bench import inputs, pool, run
 from astrosage.bench import service as transport
 from astrosage.bench.kept import NAME as ANSWERS
@@ -166,7 +167,7 @@ def test_more_workers_than_room_is_no_hang(tmp_path: Path, tiny_model: Path) -> 
 def test_a_worker_no_node_can_hold_is_an_error(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_TOO_SMALL_SECONDS", 0.0)
+    monkeypatch.setattr(actors, "_TOO_SMALL_SECONDS", 0.0)
     stage = context(tmp_path, tiny_model, cluster={"resourcesPerWorker": {"cpu": 64}})
     with pytest.raises(CapacityError, match="no node has room for a worker with 64 CPU") as caught:
         run.run(stage)
