@@ -16,8 +16,8 @@ from astrosage.merge import magnitude
 from astrosage.merge.crew import Crew, RayCrew, hire
 from astrosage.merge.merger import Thresholds
 from astrosage.merge.worker import Worker
-from astrosage.models.layout import plan_shards, write_index
-from astrosage.models.writing import copy_companions
+from astrosage.models.layout import plan_shards
+from astrosage.models.writing import copy_companions, write_index
 from astrosage.runs import manifest
 from astrosage.runs.metrics import MetricsWriter
 from astrosage.spec.merge import MergeSpec
@@ -82,7 +82,8 @@ class _Merge:
             shared = folder if storage.local is not None else None
             done = _Counter(metrics, len(self._names))
             entries = list(self._crew.write_all(shards, thresholds, shared, done.add))
-            write_index(folder, shards)
+            weight_map = {name: shard.name for shard in shards for name in shard.shapes}
+            write_index(folder, weight_map, sum(shard.size for shard in shards))
             copy_companions(self._merger.source, folder)
             manifest.write(folder, key=self._context.key, known=entries, method=self._spec.method)
         metrics.close()

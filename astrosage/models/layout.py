@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from astrosage.models.writing import INDEX
+from astrosage.models.writing import shard_name
 
 DTYPES = {
     "BF16": torch.bfloat16,
@@ -141,14 +140,4 @@ def plan_shards(shapes: Mapping[str, tuple[int, ...]], limit: int) -> list[Shard
             room = limit
         groups[-1][name] = shape
         room -= size
-    return [
-        Shard(f"model-{i:05d}-of-{len(groups):05d}.safetensors", group)
-        for i, group in enumerate(groups, start=1)
-    ]
-
-
-def write_index(folder: Path, shards: Sequence[Shard]) -> None:
-    """Say in which file each tensor is."""
-    weight_map = {name: shard.name for shard in shards for name in shard.shapes}
-    content = {"metadata": {"total_size": sum(s.size for s in shards)}, "weight_map": weight_map}
-    (folder / INDEX).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    return [Shard(shard_name(i, len(groups)), group) for i, group in enumerate(groups, start=1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,17 +21,23 @@ _NOT_COPIED = (INDEX, manifest.NAME, "config.json")
 
 
 class ShardWriter:
-    """Collects tensors as bf16 and writes a shard whenever one is full.
+    """Collects tensors and writes a shard whenever one is full.
 
     Never holds more than a shard.
 
     Args:
         folder: The model directory being written.
         max_shard_bytes: A shard's size; a larger tensor makes a shard of its own.
+        dtype: The type that they are written in.
     """
 
-    def __init__(self, folder: Path, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
-        self._folder, self._limit = folder, max_shard_bytes
+    def __init__(
+        self,
+        folder: Path,
+        max_shard_bytes: int = MAX_SHARD_BYTES,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        self._folder, self._limit, self._dtype = folder, max_shard_bytes, dtype
         self._tensors: dict[str, Tensor] = {}
         self._size = self._total = 0
         self._shards: list[list[str]] = []
@@ -47,7 +54,7 @@ class ShardWriter:
                 "the model diverged or its source is damaged; lower `learningRate`, or fetch the "
                 "source again",
             )
-        held = tensor.detach().to("cpu", torch.bfloat16, copy=True).contiguous()
+        held = tensor.detach().to("cpu", self._dtype, copy=True).contiguous()
         size = held.numel() * held.element_size()
         if self._tensors and self._size + size > self._limit:
             self._flush()
@@ -59,11 +66,10 @@ class ShardWriter:
         self._flush()
         weight_map: dict[str, str] = {}
         for number, names in enumerate(self._shards, start=1):
-            final = f"model-{number:05d}-of-{len(self._shards):05d}.safetensors"
+            final = shard_name(number, len(self._shards))
             (self._folder / _part(number)).rename(self._folder / final)
             weight_map |= dict.fromkeys(names, final)
-        index = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
-        (self._folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+        write_index(self._folder, weight_map, self._total)
 
     def _flush(self) -> None:
         if not self._tensors:
@@ -73,6 +79,23 @@ class ShardWriter:
         self._shards.append(list(self._tensors))
         self._total += self._size
         self._tensors, self._size = {}, 0
+
+
+def shard_name(number: int, count: int) -> str:
+    """What the ``number``-th of so many weight files is called, from 1."""
+    return f"model-{number:05d}-of-{count:05d}.safetensors"
+
+
+def write_index(folder: Path, weight_map: Mapping[str, str], size: int) -> None:
+    """Say in which file each tensor is.
+
+    Args:
+        folder: The model directory.
+        weight_map: Tensor to file.
+        size: Bytes of all tensors.
+    """
+    index = {"metadata": {"total_size": size}, "weight_map": dict(weight_map)}
+    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
 
 def _part(number: int) -> str:

@@ -6,13 +6,13 @@ Weights are made and written a shard at a time, so that a model may be larger th
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+
+from astrosage.models.writing import ShardWriter, copy_companions
 
 _SHARD_BYTES = 1 << 30
 # A donor differs from the base about as much as a fine-tuned model does.
@@ -24,15 +24,16 @@ def donors(base: Path, folder: Path, count: int, dtype: torch.dtype) -> list[Pat
     made = []
     for number in range(count + 1):
         target = folder / ("base" if number == 0 else f"donor-{number}")
+        target.mkdir(parents=True)
         copy_companions(base, target)
-        writer = _Shards(target)
+        writer = ShardWriter(target, _SHARD_BYTES, dtype)
         generator = torch.Generator().manual_seed(number)
         for name, tensor in _tensors(base):
             wide = tensor.float()
             if number:
                 noise = torch.randn(wide.shape, generator=generator)
                 wide += _CHANGE * wide.std() * noise if wide.numel() > 1 else 0
-            writer.add(name, wide.to(dtype))
+            writer.add(name, wide)
         writer.finish()
         made.append(target)
     return made
@@ -40,6 +41,7 @@ def donors(base: Path, folder: Path, count: int, dtype: torch.dtype) -> list[Pat
 
 def synthetic(like: Path, folder: Path, layers: int, hidden: int, seed: int) -> Path:
     """A Llama shape with random bf16 weights and the tokenizer of a real model."""
+    folder.mkdir(parents=True)
     copy_companions(like, folder)
     config = json.loads((folder / "config.json").read_text())
     heads = hidden // 128
@@ -50,7 +52,6 @@ def synthetic(like: Path, folder: Path, layers: int, hidden: int, seed: int) -> 
         "num_attention_heads": heads,
         "num_key_value_heads": max(1, heads // 4),
         "head_dim": 128,
-        "dtype": "bfloat16",
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     inner, keys = config["intermediate_size"], config["num_key_value_heads"] * 128
@@ -69,7 +70,7 @@ def synthetic(like: Path, folder: Path, layers: int, hidden: int, seed: int) -> 
             f"{at}.mlp.down_proj.weight": (hidden, inner),
         }
     shapes["model.norm.weight"] = (hidden,)
-    writer, generator = _Shards(folder), torch.Generator().manual_seed(seed)
+    writer, generator = ShardWriter(folder, _SHARD_BYTES), torch.Generator().manual_seed(seed)
     # Random numbers take longer than merging them; a block of them is used over and over, shifted.
     block = torch.randn(1 << 24, generator=generator).mul_(0.02).bfloat16()
     for number, (name, shape) in enumerate(shapes.items()):
@@ -80,48 +81,8 @@ def synthetic(like: Path, folder: Path, layers: int, hidden: int, seed: int) -> 
     return folder
 
 
-def copy_companions(source: Path, folder: Path) -> None:
-    """Configuration and tokenizer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in source.iterdir():
-        if file.suffix in (".json", ".txt", ".jinja") and "index" not in file.name:
-            shutil.copy(file, folder / file.name)
-    (folder / "manifest.json").unlink(missing_ok=True)
-
-
 def _tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118 - it is no dictionary
                 yield name, opened.get_tensor(name)
-
-
-class _Shards:
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._held, self._size = folder, {}, 0
-        self._files: list[tuple[Path, list[str]]] = []
-        self._total = 0
-
-    def add(self, name: str, tensor: torch.Tensor) -> None:
-        self._held[name] = tensor.contiguous()
-        self._size += tensor.numel() * tensor.element_size()
-        if self._size > _SHARD_BYTES:
-            self._flush()
-
-    def finish(self) -> None:
-        self._flush()
-        weight_map = {}
-        for number, (path, names) in enumerate(self._files, start=1):
-            final = f"model-{number:05d}-of-{len(self._files):05d}.safetensors"
-            path.rename(self._folder / final)
-            weight_map |= dict.fromkeys(names, final)
-        index = {"metadata": {"total_size": self._total}, "weight_map": weight_map}
-        (self._folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-    def _flush(self) -> None:
-        if self._held:
-            path = self._folder / f"part-{len(self._files)}"
-            save_file(self._held, path, metadata={"format": "pt"})
-            self._files.append((path, list(self._held)))
-            self._total += self._size
-            self._held, self._size = {}, 0

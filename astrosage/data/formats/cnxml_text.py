@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from astrosage.data.formats.flow import BREAK, Flow, row
+from astrosage.data.formats.flow import BREAK, Flow
 from astrosage.data.formats.mathml import local_name, to_latex
+from astrosage.data.formats.walk import Walk
 from astrosage.data.tally import Tally
 from astrosage.data.words import words
 
@@ -44,11 +45,10 @@ def module_text(root: Any, tally: Tally) -> str:
     return _EMPTY.sub("", flow.result())
 
 
-class _Walk:
+class _Walk(Walk):
     def __init__(self, flow: Flow, tally: Tally) -> None:
-        self._flow, self._tally = flow, tally
+        super().__init__(flow, tally)
         self._depth = 1
-        self._lists: list[int] = []
         self.notes: list[str] = []
 
     def element(self, element: Any) -> None:
@@ -73,7 +73,7 @@ class _Walk:
             flow.text(("^" if name == "sup" else "_") if text else "")
             self._inside(element)
         elif name == "list":
-            self._list(element)
+            self._list(element, numbered=element.get("list-type") == "enumerated")
         elif name == "item":
             self._item(element)
         elif name == "term" and local_name(element.getparent()) == "definition":
@@ -82,7 +82,7 @@ class _Walk:
         elif name == "meaning":
             self._inside(element)
         elif name == "row":
-            self._row(element)
+            self._row(element, "entry")
         elif name in _BLOCKS or name in ("table", "code", "preformat"):
             flow.block()
             self._depth += name in ("section", "note", "example", "exercise")
@@ -92,12 +92,6 @@ class _Walk:
         else:
             self._inside(element)
 
-    def _inside(self, element: Any) -> None:
-        self._flow.text(element.text)
-        for child in element:
-            self.element(child)
-            self._flow.text(child.tail)
-
     def _title(self, element: Any) -> None:
         """A heading; of a paragraph or figure, its first words."""
         if local_name(element.getparent()) in _TITLED:
@@ -106,35 +100,3 @@ class _Walk:
             self._flow.block()
         elif title := " ".join("".join(element.itertext()).split()):
             self._flow.text(title + (" " if title[-1] in ".:?!" else ". "))
-
-    def _list(self, element: Any) -> None:
-        numbered = element.get("list-type") == "enumerated"
-        self._lists.append(0 if numbered else -1)
-        self._flow.block()
-        if len(self._lists) > 1:
-            self._flow.margin("  ")
-        self._inside(element)
-        if len(self._lists) > 1:
-            self._flow.unmargin()
-        self._lists.pop()
-        self._flow.block()
-
-    def _item(self, element: Any) -> None:
-        prefix = "- "
-        if self._lists and self._lists[-1] >= 0:
-            self._lists[-1] += 1
-            prefix = f"{self._lists[-1]}. "
-        self._flow.block(prefix, tight="list")
-        self._inside(element)
-        self._flow.block()
-
-    def _row(self, element: Any) -> None:
-        cells = []
-        for cell in element:
-            if local_name(cell) == "entry":
-                inner = Flow()
-                _Walk(inner, self._tally)._inside(cell)
-                cells.append(inner.result())
-        self._flow.block(tight="table")
-        self._flow.text(row(cells))
-        self._flow.block()

@@ -8,8 +8,9 @@ from typing import Any
 
 from astrosage.data.compressed import needed
 from astrosage.data.formats.base import File, Reading
-from astrosage.data.formats.flow import BREAK, Flow, row
+from astrosage.data.formats.flow import BREAK, Flow
 from astrosage.data.formats.mathml import local_name, to_latex
+from astrosage.data.formats.walk import Walk
 from astrosage.data.reading import decoded, empty, read_bytes
 from astrosage.data.records import Record
 from astrosage.data.tally import Tally
@@ -90,13 +91,7 @@ def _main(page: Any) -> Any:
     return page if body is None else body
 
 
-class _Walk:
-    """Goes through a page in the order of its text."""
-
-    def __init__(self, flow: Flow, tally: Tally) -> None:
-        self._flow, self._tally = flow, tally
-        self._lists: list[int] = []
-
+class _Walk(Walk):
     def element(self, element: Any) -> None:
         """Add an element with all that is in it, without what follows it."""
         name = local_name(element)
@@ -109,9 +104,9 @@ class _Walk:
         elif name == "pre":
             self._flow.raw("```\n" + "".join(element.itertext()).strip("\n") + "\n```")
         elif name == "tr":
-            self._row(element)
+            self._row(element, "td", "th")
         elif name in ("ul", "ol"):
-            self._list(element, name)
+            self._list(element, numbered=name == "ol")
         elif name == "li":
             self._item(element)
         elif name == "blockquote":
@@ -130,12 +125,6 @@ class _Walk:
             self._flow.text(_script(element, name))
             self._inside(element)
 
-    def _inside(self, element: Any) -> None:
-        self._flow.text(element.text)
-        for child in element:
-            self.element(child)
-            self._flow.text(child.tail)
-
     def _dropped(self, element: Any, name: str) -> bool:
         if name == "header":  # a page's, not an article's with its title
             parent = element.getparent()
@@ -150,38 +139,6 @@ class _Walk:
         if drop or hidden:
             self._tally.add("htmlHidden" if hidden and not drop else f"html:{name}")
         return drop or hidden
-
-    def _list(self, element: Any, name: str) -> None:
-        self._lists.append(0 if name == "ol" else -1)
-        self._flow.block()
-        if len(self._lists) > 1:
-            self._flow.margin("  ")
-        self._inside(element)
-        if len(self._lists) > 1:
-            self._flow.unmargin()
-        self._lists.pop()
-        self._flow.block()
-
-    def _item(self, element: Any) -> None:
-        if self._lists and self._lists[-1] >= 0:
-            self._lists[-1] += 1
-            prefix = f"{self._lists[-1]}. "
-        else:
-            prefix = "- "
-        self._flow.block(prefix, tight="list")
-        self._inside(element)
-        self._flow.block()
-
-    def _row(self, element: Any) -> None:
-        cells = []
-        for cell in element:
-            if local_name(cell) in ("td", "th"):
-                inner = Flow()
-                _Walk(inner, self._tally).element(cell)
-                cells.append(inner.result())
-        self._flow.block(tight="table")
-        self._flow.text(row(cells))
-        self._flow.block()
 
 
 def _script(element: Any, name: str) -> str:
