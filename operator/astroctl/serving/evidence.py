@@ -32,19 +32,18 @@ class Evidence:
     where: str
 
 
-def of_run(directory: RunDirectory | None, model: Model, served: str) -> Evidence:
+def of_run(model: Model, served: str) -> Evidence:
     """The newest finished comparison of a model with what is served, in its own run.
 
     Args:
-        directory: Of the run that made the model; None if none did.
         model: The candidate.
         served: The reference of the model that is served.
 
     Raises:
         NotFoundError: If there is none.
     """
-    if directory is not None:
-        job = directory.job()
+    directory, job = model.directory, model.job
+    if directory is not None and job is not None:
         for stage in reversed(list(_comparisons(directory, job, model.reference, served))):
             summary = directory.stage(stage.name).storage.read_json("bench/summary.json")
             assert stage.bench is not None
@@ -99,13 +98,13 @@ def _job(target: Any, model: Model, served: str, options: dict[str, Any]) -> dic
         "baseline": served,
         "questions": [{"path": path, **limit} for path in options["questions"]],
     }
-    spec: dict[str, Any] = {
+    place = model.place(target)
+    if place:
+        place["cluster"]["workers"] = 1
+    spec = {
         "model": model.reference,
         "storage": "./runs",
         "stages": [{"name": "score", "bench": bench}],
+        **place,
     }
-    if model.job is not None and target.name == "kubernetes":
-        cluster = model.job.spec.cluster.to_yaml_dict()
-        cluster.pop("pricePerHour", None)
-        spec |= {"storage": model.job.spec.storage, "cluster": {**cluster, "workers": 1}}
     return {"metadata": {"name": time.strftime("promote-%m%d-%H%M%S")}, "spec": spec}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,30 @@ class Model:
         reference: Directory, URI, alias or hub id.
         name: What it is called.
         job: The run that made it, if one did.
-        card: What the run tells of it, for the server's page.
         directory: The directory of the run that made it.
+        stage: The stage that made it.
     """
 
     reference: str
     name: str
     job: AstroJob | None = None
-    card: dict[str, Any] = field(default_factory=dict)
     directory: RunDirectory | None = None
+    stage: str = ""
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the run tells of it, for the server's page; read from the run directory."""
+        if self.job is None or self.directory is None:
+            return {}
+        return card_of(self.directory, self.job, self.stage)
+
+    def place(self, target: Any) -> dict[str, Any]:
+        """Storage and cluster of the run that made it, where its pods are needed to read it."""
+        if self.job is None or getattr(target, "name", "") != "kubernetes":
+            return {}
+        cluster = self.job.spec.cluster.to_yaml_dict()
+        cluster.pop("pricePerHour", None)  # it was that of another number of workers
+        return {"storage": self.job.spec.storage, "cluster": cluster}
 
 
 def find_model(
@@ -96,8 +111,7 @@ def model_of_run(record: Record, stage: str | None) -> Model:
     for made in reversed(makers):
         if directory.finished(made) is not None:
             path = directory.stage(made.name).storage.path("model")
-            card = card_of(directory, job, made.name)
-            return Model(path, record.name, job, card, directory)
+            return Model(path, record.name, job, directory, made.name)
     raise NotFoundError(
         f"the run `{record.name}` has no finished model"
         + (f" of stage `{stage}`" if stage else ""),

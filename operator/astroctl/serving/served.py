@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from astroctl.home import locked, read_json, write_json
 from astroctl.serving import key_files
@@ -27,6 +28,7 @@ class Served:
         namespace: Its namespace (Kubernetes).
         context: The kubeconfig's context (Kubernetes).
         kubeconfig: The kubeconfig, if it is not the usual one (Kubernetes).
+        standing: How it stands, as :mod:`astroctl.serving.standing` has it (Ray).
     """
 
     name: str
@@ -39,8 +41,9 @@ class Served:
     namespace: str = ""
     context: str = ""
     kubeconfig: str = ""
+    standing: dict[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain data, as the state file keeps it."""
         return dataclasses.asdict(self)
 

@@ -2,7 +2,7 @@
 
 That is what a promotion changes and a rollback goes back to. On Kubernetes it is kept in an
 annotation of the RayService, so that everybody who may change the endpoint sees it; for a Ray
-cluster in the folder of ``astroctl``.
+cluster with what else this machine knows of the endpoint.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from astroctl.home import locked, read_json, write_json
 from astroctl.kube.resources import RAYSERVICE
 from astroctl.serving.models import Model
 from astroctl.serving.place import Place, Wanted, place_of
-from astroctl.serving.served import Served
+from astroctl.serving.served import Served, all_served, remember
 from astrosage.errors import NotFoundError
 
-_FILE = "standing.json"
 _ANNOTATION = "astrosage.io/standing"
 
 
@@ -50,8 +48,9 @@ class Version:
             made = find_model(self.run, namespace, target=target)
         except NotFoundError:
             return Model(self.model, name)
-        card = made.card if made.reference == self.model else {}
-        return Model(self.model, name, made.job, card)
+        if made.reference == self.model:
+            return dataclasses.replace(made, name=name)
+        return Model(self.model, name, made.job)
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ def deploy(target: Any, model: Model, name: str, wanted: Wanted) -> Served:
 def anew(wanted: Wanted, model: Model) -> Wanted:
     """The options of an endpoint for another model, with that model's card."""
     limits = {name: value for name, value in wanted.limits.items() if name != "card"}
-    if model.card:
-        limits["card"] = model.card
+    if card := model.card:
+        limits["card"] = card
     return dataclasses.replace(wanted, limits=limits)
 
 
@@ -100,8 +99,13 @@ def recall(target: Any, name: str) -> Standing | None:
             return None
         notes = (found or {}).get("metadata", {}).get("annotations") or {}
         return _parse(json.loads(notes[_ANNOTATION])) if _ANNOTATION in notes else None
-    found = read_json(_FILE).get(_key(target, name))
-    return _parse(found) if found else None
+    served = all_served().get(name)
+    if served is None or not served.standing or served.target != target.name:
+        return None
+    # The local cluster has another address each time it starts.
+    if target.name != "local" and served.address != target.address:
+        return None
+    return _parse(served.standing)
 
 
 def required(target: Any, name: str) -> Standing:
@@ -125,14 +129,7 @@ def _remember(target: Any, served: Served, standing: Standing) -> None:
         note = {"metadata": {"annotations": {_ANNOTATION: json.dumps(standing.to_dict())}}}
         target.kube.patch(RAYSERVICE, served.endpoint, note, target.namespace)
         return
-    with locked("standing"):
-        everything = read_json(_FILE)
-        write_json(_FILE, {**everything, _key(target, served.name): standing.to_dict()})
-
-
-def _key(target: Any, name: str) -> str:
-    # The local cluster has another address each time it starts.
-    return name if target.name == "local" else f"{target.address}/{name}"
+    remember(dataclasses.replace(served, standing=standing.to_dict()))
 
 
 def _parse(found: dict[str, Any]) -> Standing:

@@ -18,7 +18,7 @@ from astroctl.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from astrosage.spec.job import AstroJob
+    pass
 
 
 @make(
@@ -116,11 +116,11 @@ def _job(options: dict[str, Any], target: Any = None) -> dict[str, Any]:
             raise click.UsageError("--url takes the model's name there from --model, and no MODEL")
         bench["endpoint"] = _endpoint(options)
         base, label = options["baseline"] or "smollm2-135m", options["model"]
-        maker = None
+        place: dict[str, Any] = {}
     elif options["subject"]:
         found = find_model(options["subject"], options["namespace"], target=target)
         bench["model"] = base = found.reference
-        label, maker = found.name, found.job
+        label, place = found.name, found.place(target)
     else:
         raise click.UsageError("name a MODEL, or give --url and --model")
     if options["baseline"]:
@@ -137,7 +137,7 @@ def _job(options: dict[str, Any], target: Any = None) -> dict[str, Any]:
             "storage": options["storage"],
             "stages": [{"name": "score", "bench": bench}],
             "cluster": cluster,
-            **_place_of_run(maker, target, options),
+            **_placed(place, options),
         },
     }
 
@@ -178,16 +178,14 @@ def _protocol(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _place_of_run(maker: AstroJob | None, target: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Storage and cluster of the run that made a model, where its pods are needed to read it."""
-    if maker is None or getattr(target, "name", "") != "kubernetes":
+def _placed(place: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Storage and cluster of the run that made a model, but for what the command line says."""
+    if not place:
         return {}
-    cluster = maker.spec.cluster.to_yaml_dict()
-    cluster.pop("pricePerHour", None)  # it was that of another number of workers
     context = click.get_current_context()
     given = context.get_parameter_source("storage") is click.core.ParameterSource.COMMANDLINE
-    storage = options["storage"] if given else maker.spec.storage
-    return {"storage": storage, "cluster": {**cluster, "workers": options["workers"]}}
+    storage = options["storage"] if given else place["storage"]
+    return {"storage": storage, "cluster": {**place["cluster"], "workers": options["workers"]}}
 
 
 def _name(label: str) -> str:

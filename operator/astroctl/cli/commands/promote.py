@@ -155,7 +155,7 @@ def _verdicts(target: Any, found: Model, now: Standing, options: dict[str, Any])
     if options["questions"]:
         made = evidence.score_now(target, found, served, options)
     else:
-        made = evidence.of_run(found.directory, found, served)
+        made = evidence.of_run(found, served)
     gate = made.gate
     margin = options["margin"] if options["margin"] is not None else gate.margin
     say(f"{found.reference} against {now.version.model}, by {made.where}")
