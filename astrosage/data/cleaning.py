@@ -71,6 +71,7 @@ class Cleaner:
 
     def apply(self, record: Record) -> Record | None:
         """The record cleaned; None if it is refused, which is counted by its reason."""
+        before = self.changed.total()
         result = self._mended(record, count=True)
         reason = None
         if not result.messages:
@@ -78,7 +79,8 @@ class Cleaner:
             result = replace(result, text=text)
         if reason is None and not self._is_wanted_language(result):
             reason = "language"
-        self._sample(record, result, reason)
+        if reason is not None or self.changed.total() > before:
+            self._sample(record, result, reason)
         if reason is not None:
             self.dropped[reason] += 1
             return None

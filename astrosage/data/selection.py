@@ -98,10 +98,11 @@ class _Selection:
     def choose(self, record: Record, own: SourceAccount) -> Chosen | None:
         """The record as it is used; None if it is left out, which is counted."""
         account, steps = self._account, self._account.steps
-        steps.passed("read", count_words(record))
+        words = count_words(record)
+        steps.passed("read", words)
         if not account.licenses.admits(record.license or own.source.license):
             return None
-        steps.passed("licence", count_words(record))
+        steps.passed("licence", words)
         cleaned = self._cleaner.apply(record)
         if cleaned is None:
             return None

@@ -96,7 +96,7 @@ def line_chart(
     def to_y(y: float) -> float:
         return height - _BOTTOM - (y - y_low) / (y_high - y_low) * (height - _TOP - _BOTTOM)
 
-    parts = [_horizontal(to_y(t), tick_label(t, y_ticks)) for t in y_ticks]
+    parts = [horizontal(to_y(t), tick_label(t, y_ticks)) for t in y_ticks]
     parts += [
         text(to_x(t), height - _BOTTOM + 18, tick_label(t, x_ticks), "middle")
         for t in x_ticks
@@ -288,9 +288,10 @@ def figure(
     return tag("figure", caption, svg)
 
 
-def _horizontal(y: float, label: str) -> Html:
+def horizontal(y: float, label: str, right: float = _RIGHT) -> Html:
+    """A line of the grid across a chart with a vertical axis; ``right`` of it stays free."""
     line = tag(
-        "line", x1=f"{_LEFT}", x2=f"{WIDTH - _RIGHT}", y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"
+        "line", x1=f"{_LEFT}", x2=f"{WIDTH - right}", y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"
     )
     return join([line, text(_LEFT - 8, y + 4, label, "end")])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from astrosage.report.charts import WIDTH, figure, text, tick_label, ticks
+from astrosage.report.charts import WIDTH, figure, horizontal, text, tick_label, ticks
 from astrosage.report.text import Html, tag
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 54, 14, 14, 40, 200
@@ -37,11 +37,7 @@ def histogram(
     def to_y(value: float) -> float:
         return _HEIGHT - _BOTTOM - value / marks[-1] * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts: list[Html] = []
-    for mark in marks:
-        y = f"{to_y(mark):.1f}"
-        parts.append(tag("line", x1=f"{_LEFT}", x2=f"{WIDTH - _RIGHT}", y1=y, y2=y, class_="grid"))
-        parts.append(text(_LEFT - 8, to_y(mark) + 4, tick_label(mark, marks), "end"))
+    parts = [horizontal(to_y(mark), tick_label(mark, marks)) for mark in marks]
     every = -(-len(columns) // 9)  # labels that do not run into each other
     for i, (label, value) in enumerate(columns):
         x = _LEFT + i * step

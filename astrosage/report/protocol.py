@@ -138,26 +138,38 @@ def _shares(counts: Mapping[str, int], letters: list[str]) -> list[str]:
     return [percent(counts.get(x, 0) / whole) if whole else percent(None) for x in letters]
 
 
-def _years(item: Mapping[str, Any]) -> Html:
-    years = item.get("years") or []
-    if not years:
+def breakdown(item: Mapping[str, Any], key: str, words: str) -> Html:
+    """Accuracy of a question set's parts, by the set's main method; empty without parts.
+
+    Args:
+        item: The question set.
+        key: What each part is, such as ``topic``.
+        words: How they were told apart, such as ``by topic``.
+    """
+    rows = item.get(f"{key}s") or []
+    if not rows:
         return Html("")
-    roles = ROLES if any(y.get("baseline") for y in years) else ("model",)
-    rows = [
+    roles = ROLES if any(row.get("baseline") for row in rows) else ("model",)
+    cells = [
         (
-            y.get("year"),
-            count(y.get("questions")),
-            *(with_interval(y.get(role) or {}) for role in roles),
+            r.get(key),
+            count(r.get("questions")),
+            *(with_interval(r.get(role) or {}) for role in roles),
         )
-        for y in years
+        for r in rows
     ]
     method = str(item.get("headline") or "likelihood")
-    caption = (
-        f"{item.get('name')} by year of the text ({METHOD_NAMES.get(method, method).lower()}): "
-        "accuracy in %, with 95 % interval"
+    return table(
+        f"{item.get('name')} {words} ({METHOD_NAMES.get(method, method).lower()}): accuracy in %, "
+        "with 95 % interval",
+        (key.capitalize(), "Questions", *(r.capitalize() for r in roles)),
+        cells,
+        numeric=(1, 2, 3),
     )
-    head = ("Year", "Questions", *(r.capitalize() for r in roles))
-    found = table(caption, head, rows, numeric=(1, 2, 3))
-    if len(rows) <= _SHOWN_YEARS:
+
+
+def _years(item: Mapping[str, Any]) -> Html:
+    found, years = breakdown(item, "year", "by year of the text"), len(item.get("years") or [])
+    if years <= _SHOWN_YEARS:
         return found
-    return tag("details", tag("summary", f"{item.get('name')}: {len(rows)} years"), found)
+    return tag("details", tag("summary", f"{item.get('name')}: {years} years"), found)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from astrosage.report.charts import WIDTH, dot, figure, text, tick_label, ticks, whisker
+from astrosage.report.charts import WIDTH, dot, figure, horizontal, text, tick_label, ticks, whisker
 from astrosage.report.text import Html, tag
 from astrosage.report.tradeoff import Scored
 
@@ -64,7 +64,7 @@ def scatter_chart(
     """
     axes = _axes(models, levels)
     y_ticks = [t for t in ticks(100 * axes.low, 100 * axes.high) if 0 <= t <= 100]
-    parts = [_horizontal_grid(axes.y(t / 100), f"{tick_label(t, y_ticks)} %") for t in y_ticks]
+    parts = [horizontal(axes.y(t / 100), f"{tick_label(t, y_ticks)} %", _RIGHT) for t in y_ticks]
     for decade in range(math.ceil(axes.first), math.floor(axes.last) + 1):
         x = f"{axes.x(decade):.1f}"
         parts.append(
@@ -97,13 +97,6 @@ def _axes(models: Sequence[Scored], levels: Sequence[Level]) -> _Axes:
     first, last = math.floor(min(decades) - 0.1), math.ceil(max(decades) + 0.1)
     marks = ticks(100 * min(shares), 100 * max(shares))
     return _Axes(first, last, max(0.0, marks[0] / 100), min(1.0, marks[-1] / 100))
-
-
-def _horizontal_grid(y: float, label: str) -> Html:
-    line = tag(
-        "line", x1=f"{_LEFT}", x2=f"{WIDTH - _RIGHT}", y1=f"{y:.1f}", y2=f"{y:.1f}", class_="grid"
-    )
-    return Html(line + text(_LEFT - 8, y + 4, label, "end"))
 
 
 def _guide(axes: _Axes, models: Sequence[Scored], slope: float) -> Html:

@@ -43,7 +43,8 @@ def section(stage: StageFacts) -> Html:
             continue
         words = tag("div", *(_paired(t, tests) for t in _tested(item)), _caveats(item, tests))
         parts.append(tag("div", _chart(stage, i, item), words, class_="charts"))
-        parts += [_score_table(item), _topics(item), protocol.section(item)]
+        topics = protocol.breakdown(item, "topic", "by topic")
+        parts += [_score_table(item), topics, protocol.section(item)]
     more = [specialising.section(summary), service.section(summary)]
     return join([*parts, _heldout(summary), *more])
 
@@ -219,29 +220,6 @@ def _caveats(item: Mapping[str, Any], tests: int) -> Html:
             "either counts where one of them is the key."
         )
     return tag("p", " ".join(notes), class_="soft") if notes else Html("")
-
-
-def _topics(item: Mapping[str, Any]) -> Html:
-    topics = item.get("topics") or []
-    if not topics:
-        return Html("")
-    both = any(t.get("baseline") for t in topics)
-    roles = ROLES if both else ("model",)
-    rows = [
-        (
-            t.get("topic"),
-            count(t.get("questions")),
-            *(with_interval(t.get(role) or {}) for role in roles),
-        )
-        for t in topics
-    ]
-    method = str(item.get("headline") or "likelihood")
-    return table(
-        f"{item.get('name')} by topic ({_lower(method)}): accuracy in %, with 95 % interval",
-        ("Topic", "Questions", *(r.capitalize() for r in roles)),
-        rows,
-        numeric=(1, 2, 3),
-    )
 
 
 def _heldout(summary: Mapping[str, Any]) -> Html:

@@ -24,6 +24,7 @@ from typing import Any
 import openai
 import torch
 import uvicorn
+from asks import QUESTIONS
 from transformers import AutoModelForCausalLM
 
 from astrosage.models.fetch import ensure_local
@@ -31,17 +32,6 @@ from astrosage.serve.app import create_app
 from astrosage.serve.limits import Limits
 from astrosage.serve.service import Service
 from astrosage.serve.transformers_engine import TransformersEngine
-
-QUESTIONS = [
-    "Why is the sky blue?",
-    "What is a black hole?",
-    "How far away is the Moon?",
-    "Name the planets of the solar system.",
-    "What is dark matter?",
-    "Tell me about Mars.",
-    "Who was Galileo?",
-    "What is a comet?",
-]
 
 
 def generate(model: Any, prompt_ids: list[int], tokens: int) -> int:

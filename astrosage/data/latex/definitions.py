@@ -47,11 +47,9 @@ def _provide_command(state: State) -> None:
 
 
 def _def(state: State) -> None:
-    frame = state.frames.top
-    found = _DEF.match(frame.text, frame.pos)
+    found = state.frames.take(_DEF)
     if found is None:
         return
-    frame.pos = found.end()
     body = state.frames.group()
     simple = _PARAMETERS.fullmatch(found.group(2))
     if body is None or simple is None:
@@ -61,11 +59,9 @@ def _def(state: State) -> None:
 
 
 def _let(state: State) -> None:
-    frame = state.frames.top
-    found = _LET.match(frame.text, frame.pos)
+    found = state.frames.take(_LET)
     if found is None:
         return
-    frame.pos = found.end()
     name, meaning = found.groups()
     known = state.macros.get(meaning[1:]) if meaning.startswith("\\") else None
     _store(state, name, known or Macro(0, meaning))
@@ -100,10 +96,8 @@ def _new_theorem(state: State) -> None:
 
 
 def _new_if(state: State) -> None:
-    frame = state.frames.top
-    found = _SWITCH.match(frame.text, frame.pos)
+    found = state.frames.take(_SWITCH)
     if found:
-        frame.pos = found.end()
         state.switches[found.group(1)] = False
 
 

@@ -234,26 +234,18 @@ class _Expander:
             self._emit(" ")
 
     def _csname(self) -> None:
-        frame = self._state.frames.top
-        found = _CSNAME.match(frame.text, frame.pos)
-        if found:
-            frame.pos = found.end()
+        self._state.frames.take(_CSNAME)
 
     def _dimension(self) -> None:
-        frame = self._state.frames.top
-        found = _DIMENSION.match(frame.text, frame.pos)
-        if found:
-            frame.pos = found.end()
+        self._state.frames.take(_DIMENSION)
         self._state.counts["layout"] += 1
 
     # Environments
 
     def _begin(self) -> None:
-        frame = self._state.frames.top
-        found = _BEGIN.match(frame.text, frame.pos)
+        frame, found = self._state.frames.top, self._state.frames.take(_BEGIN)
         if found is None:
             return
-        frame.pos = found.end()
         name = found.group(1)
         if name == "document":
             self._begin_document()
@@ -292,11 +284,9 @@ class _Expander:
             self._emit(self._fence.code(body))
 
     def _end(self) -> None:
-        frame = self._state.frames.top
-        found = _BEGIN.match(frame.text, frame.pos)
+        frame, found = self._state.frames.top, self._state.frames.take(_BEGIN)
         if found is None:
             return
-        frame.pos = found.end()
         name = found.group(1)
         if name == "document":
             if not frame.definitions_only:
@@ -317,11 +307,9 @@ class _Expander:
     def _name_of_input(self) -> str:
         name = self._state.frames.group()
         if name is None:
-            frame = self._state.frames.top
-            found = _BARE_NAME.match(frame.text, frame.pos)
+            found = self._state.frames.take(_BARE_NAME)
             if found is None:
                 return ""
-            frame.pos = found.end()
             name = found.group(1)
         return name.strip().strip('"')
 

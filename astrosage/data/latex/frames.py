@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from astrosage.data.latex.scan import TOKEN, bracket_end, group_end, skip_space
@@ -123,6 +124,14 @@ class Frames:
             return None
         found = frame.text[frame.pos + 1 : end - 1]
         frame.pos = end
+        return found
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """What comes next in the top's text, if it matches; it is taken."""
+        frame = self.top
+        found = pattern.match(frame.text, frame.pos)
+        if found is not None:
+            frame.pos = found.end()
         return found
 
     def star(self) -> bool:
