@@ -18,7 +18,8 @@ from astrosage.spec.load import parse
 
 def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    cluster = {"workers": 2, "resourcesPerWorker": {"cpu": 1}}
+    # One worker of two cores: all of it in this process, whose memory is measured.
+    cluster = {"workers": 1, "resourcesPerWorker": {"cpu": 2}}
     job = parse(
         {
             "metadata": {"name": "merge"},
