@@ -129,7 +129,8 @@ def _style() -> str:
     sheet = files("astrosage.report").joinpath("style.css").read_text(encoding="utf-8")
     variables = dict(re.findall(r"(--[\w-]+): (#[0-9a-f]+)", sheet.partition("@media")[0]))
     pictured = re.compile(
-        r"^(?:svg text|\.(?:grid|chance|line|whisker|area|edge|box|bar|dot|key))\b.*$", re.MULTILINE
+        r"^(?:svg text|\.(?:grid|chance|line|whisker|area|edge|box|bar|dot|key|k))\b.*$",
+        re.MULTILINE,
     )
     rules = "\n".join(pictured.findall(sheet))
     rules = re.sub(r"\.key(\.\w+) \{ background: (var\(--[\w-]+\))", r".k\1 { fill: \2", rules)

@@ -12,7 +12,7 @@ from astrosage.spec.job import AstroJob
 from astrosage.spec.stages import BenchSpec, PrepareSpec, Stage
 
 _BOX, _HEIGHT, _GAP, _ROW = 128, 42, 14, 74
-_LETTERS = 17  # of a box's first line
+_LETTERS = 15  # of a box's first line, in bold type of 13 units
 
 
 @dataclass(frozen=True)
