@@ -30,6 +30,7 @@ from typing import Any
 from astrosage.plan import allocator, communication, memory
 from astrosage.plan.setup import Setup
 from astrosage.plan.shapes import ModelShape
+from astrosage.processor import has_bf16
 from astrosage.spec.train import TrainSpec
 
 STEPS = 3
@@ -53,9 +54,10 @@ class Case:
 
     def setup(self) -> Setup:
         rows = self.workers * self.micro * self.accumulation
-        spec = TrainSpec.model_validate(
-            {"objective": "cpt", "data": "corpus", "globalBatchSize": rows, **self.spec}
-        )
+        # As a training on this machine would be computed.
+        precision = "bf16" if has_bf16() else "fp32"
+        given = {"globalBatchSize": rows, "precision": precision, **self.spec}
+        spec = TrainSpec.model_validate({"objective": "cpt", "data": "corpus", **given})
         return Setup(self.shape, spec, self.workers, self.length, self.micro, cuda=False)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from astrosage.errors import DataError
+from astrosage.models.arithmetic import compute_type
 
 # Positions whose logits are held at once: 200 MB in fp32 for a vocabulary of 50,000.
 _HEAD_CHUNK = 1024
@@ -24,16 +25,18 @@ class LanguageModel:
 
     Args:
         folder: The model's directory.
-        dtype: Type of the weights; fp32 on request for comparisons.
+        dtype: Type of the weights; default: bf16 where the device computes with it fast, else
+            fp32.
 
     Raises:
         DataError: If the directory cannot be loaded.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = dtype or compute_type(self.device)
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model: Any = AutoModelForCausalLM.from_pretrained(

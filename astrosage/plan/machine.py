@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from astrosage.processor import has_bf16
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -18,16 +20,18 @@ class Machine:
         cpus: Cores that this process may run on.
         gpus: NVIDIA GPUs.
         memory: Bytes of memory.
+        bf16: Whether its processor computes with bf16; else trainings on it are in fp32.
     """
 
     cpus: int
     gpus: int
     memory: int
+    bf16: bool = True
 
     @classmethod
     def here(cls) -> Machine:
         """This machine, within the limits of the container that it may be."""
-        return cls(_cpus(), _gpus(), _memory())
+        return cls(_cpus(), _gpus(), _memory(), has_bf16())
 
 
 def _cpus() -> int:

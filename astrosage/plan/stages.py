@@ -261,7 +261,15 @@ class _Planning:
                 f".prepare.pack.sequenceLength={shape.positions}",
             )
         micro = deepspeed_config.micro_batch_size(self.spec, workers, length)
-        return Setup(shape, self.spec, workers, length, micro, self.on.cuda, self.field)
+        spec = self.spec.model_copy(update={"precision": "fp32"}) if self._widened else self.spec
+        return Setup(shape, spec, workers, length, micro, self.on.cuda, self.field)
+
+    @property
+    def _widened(self) -> bool:
+        """Whether bf16 is computed in fp32, for want of a processor that has it."""
+        machine = self.given.machine
+        slow = not self.on.cuda and machine is not None and not machine.bf16
+        return slow and self.spec.precision == "bf16"
 
     def _place(self) -> Place:
         data = graph.path_of(self.job, self.job.stage(self.spec.data))
@@ -310,6 +318,8 @@ class _Planning:
             notes.append(
                 f"{self.on.where}.resourcesPerWorker.gpu: a worker uses one GPU; the others idle"
             )
+        if self._widened:
+            notes.append("computed in fp32: this machine's processor has no fast bf16")
         if rate is None and self.on.cuda:
             notes.append("no time: give --accelerator")
         elif rate is None:

@@ -151,9 +151,16 @@ def _figures(stage: StageFacts) -> Html:
         ("MFU", _mfu(stage)),
         ("Peak learning rate", f"{body.learning_rate:g}, {body.schedule}"),
         ("Global batch", f"{body.global_batch_size} sequences"),
-        ("Precision", f"{body.precision}, ZeRO stage {body.zero.stage}, seed {body.seed}"),
+        ("Precision", f"{_precision(stage)}, ZeRO stage {body.zero.stage}, seed {body.seed}"),
     ]
     return tag("dl", *(join([tag("dt", k), tag("dd", v)]) for k, v in rows if v))
+
+
+def _precision(stage: StageFacts) -> str:
+    """What was computed with; a processor without bf16 computes in fp32 whatever was asked for."""
+    body = stage.stage.body
+    assert isinstance(body, TrainSpec)
+    return str(stage.entry.get("precision") or body.precision)
 
 
 def _mfu(stage: StageFacts) -> str:

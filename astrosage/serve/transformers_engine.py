@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from astrosage.errors import CapacityError, DataError
+from astrosage.models.arithmetic import compute_type
 from astrosage.models.resolve import check_directory
 from astrosage.serve.assembly import Assembler
 from astrosage.serve.engine import (
@@ -58,7 +59,7 @@ class TransformersEngine:
     def load(
         cls, folder: Path, *, max_concurrent: int, threads: int = 0, device: str = "cpu"
     ) -> TransformersEngine:
-        """Load a model directory as bf16.
+        """Load a model directory, as bf16 where the device computes with it fast, else as fp32.
 
         Args:
             folder: Hugging Face directory with safetensors weights.
@@ -78,7 +79,7 @@ class TransformersEngine:
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=torch.bfloat16,
+                dtype=compute_type(device),
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 local_files_only=True,

@@ -14,6 +14,7 @@ from astrosage import lineage
 from astrosage.context import StageContext
 from astrosage.data.loader import PackedDataset
 from astrosage.errors import NotFoundError, TrainingError
+from astrosage.models.arithmetic import fast_bf16
 from astrosage.runs.logs import logging_to
 from astrosage.runs.metrics import MetricsWriter
 from astrosage.spec import graph
@@ -99,10 +100,15 @@ class Trainer:
     def __init__(self, context: StageContext, rank: int, workers: int) -> None:
         body = context.stage.train
         assert body is not None
+        self.device = _device()
+        # One for all ranks: their gradients meet.
+        self.bf16 = body.precision == "bf16" and not engine.agree_any(not fast_bf16(self.device))
+        if body.precision == "bf16" and not self.bf16:
+            log.info("computing in fp32: a processor here multiplies bf16 in a plain loop")
+            body = body.model_copy(update={"precision": "fp32"})
         self.context, self.spec = context, body
         self.where = f"{graph.path_of(context.job, context.stage)}.train"
         self.rank, self.workers = rank, workers
-        self.device = _device()
         shards = context.shards_path(body.data)
         self.data = PackedDataset(shards, "train")
         self.total = total_steps(body, len(self.data))
@@ -177,7 +183,7 @@ class Trainer:
         engine.prepare()
         loaded = model.load(
             source,
-            bf16=spec.precision == "bf16",
+            bf16=self.bf16,
             activation_checkpointing=spec.activation_checkpointing,
             sharding=config if spec.zero.stage == 3 else None,
             lora=spec.lora,
@@ -185,7 +191,7 @@ class Trainer:
         )
         self.engine: Any = engine.initialize(loaded, spec, config)
         self.model = loaded.model
-        self.peak = throughput.peak(self.device, bf16=spec.precision == "bf16")
+        self.peak = throughput.peak(self.device, bf16=self.bf16)
 
     def _take_over(self, found: dict[str, Any]) -> None:
         """Go on from a checkpoint's state."""
@@ -424,6 +430,7 @@ class Trainer:
             "workers": self.workers,
             "peakMemoryBytes": int(engine.all_max(lineage.peak_memory_bytes())),
             "mfuPeak": self.peak.source,
+            "precision": self.spec.precision,
             "device": throughput.device_name(self.device),
             "skippedBatches": len(self.state.skipped),
             "endedEarly": self.state.ended,
