@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -62,7 +61,8 @@ class Pod:
         if seconds is not None:
             assert f"-lt {drain_seconds(grace)} ]" in script
             script = script.replace(f"-lt {drain_seconds(grace)} ]", f"-lt {seconds} ]")
-        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        # Not this process's path, on which a real `ray` may be.
+        path = f"{self.folder / 'bin'}:/usr/bin:/bin"
         env = {"PATH": path, "RAY_ADDRESS": self.address, "CALLS": f"{self.folder}/calls"}
         return subprocess.Popen([*shell, script], env=env, stdout=subprocess.PIPE)
 
