@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from astrosage.context import StageContext
@@ -36,6 +37,7 @@ class Actors:
         what: What they are called in messages, such as ``scoring worker``.
         hint: What to do when one dies too often.
         gpus: Whether they take the worker's GPUs too.
+        cpu: Cores that each takes, if not a worker's.
         options: More options of Ray's for actors.
 
     Attributes:
@@ -53,6 +55,7 @@ class Actors:
         what: str,
         hint: str,
         gpus: bool,
+        cpu: float | None = None,
         **options: Any,
     ) -> None:
         import ray
@@ -61,7 +64,7 @@ class Actors:
         self._what, self._hint = what, hint
         failures = context.job.spec.retry.max_failures
         remote = ray.remote(actor).options(
-            num_cpus=self._wanted.cpu,
+            num_cpus=self._wanted.cpu if cpu is None else cpu,
             num_gpus=self._wanted.gpu if gpus else 0,
             max_restarts=failures,
             max_task_retries=failures,
@@ -94,10 +97,42 @@ class Actors:
             AstroError: As a call raised it.
             CapacityError, ClusterError: If no worker can be had, or one dies too often.
         """
+        with self._explained():
+            yield from self._dispatch(deque(enumerate(calls)))
+
+    def present(self) -> list[Any]:
+        """Those that have got room by now; none is waited for.
+
+        Raises:
+            ClusterError: If one died while it started.
+        """
+        import ray
+
+        if self._joining:
+            started, _ = ray.wait([*self._joining], num_returns=len(self._joining), timeout=0)
+            for reference in started:
+                self.result(reference)
+                self.joined.append(self._joining.pop(reference))
+        return self.joined
+
+    def result(self, reference: Any) -> Any:
+        """What a call that was made of one of them has given.
+
+        Raises:
+            AstroError: As the call raised it.
+            ClusterError: If the actor died too often.
+        """
+        import ray
+
+        with self._explained():
+            return ray.get(reference)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         import ray
 
         try:
-            yield from self._dispatch(deque(enumerate(calls)))
+            yield
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, AstroError) else error) from error
         except ray.exceptions.RayActorError as error:

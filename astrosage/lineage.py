@@ -21,7 +21,7 @@ from astrosage.runs import manifest
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
-from astrosage.spec.stages import BenchSpec, PrepareSpec, Source, Stage
+from astrosage.spec.stages import BenchSpec, GenerateSpec, PrepareSpec, Source, Stage
 
 _LIBRARIES = ("torch", "ray", "deepspeed", "transformers", "tokenizers", "numpy", "pydantic")
 
@@ -34,24 +34,45 @@ def inputs_of(job: AstroJob, stage: Stage, run: RunDirectory) -> list[dict[str, 
     found = [_model_or_stage(job, ref, run) for ref in graph.references(job, stage)]
     body = stage.body
     if isinstance(body, PrepareSpec):
-        found += _sources("sources", body.sources)
-        found += _sources("validation", body.validation.sources)
+        found += _sources("sources", _given(job, body.sources))
+        found += _sources("validation", _given(job, body.validation.sources))
         earlier = [p for p in body.deduplication.against if not graph.is_stage_name(p)]
         found += _files("deduplicate", earlier)
         if body.decontaminate.enabled:
             found += _files("decontaminate", decontamination_files(job, body))
+    elif isinstance(body, GenerateSpec):
+        found += _sources("sources", body.sources)
+        if body.kind == "chat" and body.decontaminate:
+            found += _files("decontaminate", judged_by(job))
     elif isinstance(body, BenchSpec):
-        found += _files("questions", [q.path for q in body.questions])
-        found += _files("shots", [body.shots_from] if body.shots_from else [])
+        shots = [body.shots_from] if body.shots_from else []
+        found += _files("questions", _not_made(job, [q.path for q in body.questions]))
+        found += _files("shots", _not_made(job, shots))
         found += _sources("heldout", body.heldout)
     return found
 
 
 def decontamination_files(job: AstroJob, prepare: PrepareSpec) -> list[str]:
-    """Question files that training data is kept apart from: those named, and all of the run's."""
+    """Question files that training data is kept apart from: those named, and all of the run's.
+
+    Questions that a stage of the run makes are not among them; they are inputs as a stage.
+    """
+    return _not_made(job, list(dict.fromkeys([*prepare.decontaminate.against, *judged_by(job)])))
+
+
+def judged_by(job: AstroJob) -> list[str]:
+    """Question files of the run's bench stages that no stage of the run makes."""
     benches = [s.bench for s in job.spec.stages if s.bench is not None]
-    named = [*prepare.decontaminate.against, *(q.path for b in benches for q in b.questions)]
-    return list(dict.fromkeys(named))
+    found = dict.fromkeys(q.path for b in benches for q in b.questions)
+    return _not_made(job, list(found))
+
+
+def _not_made(job: AstroJob, paths: list[str]) -> list[str]:
+    return [path for path in paths if not graph.makes(job, path)]
+
+
+def _given(job: AstroJob, sources: Sequence[Source]) -> list[Source]:
+    return [source for source in sources if not graph.makes(job, source.path)]
 
 
 def _model_or_stage(job: AstroJob, ref: graph.Reference, run: RunDirectory) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from astrosage.errors import (
 )
 from astrosage.report.build import build_report
 from astrosage.runs import fork, manifest
-from astrosage.runs.directory import RunDirectory
+from astrosage.runs.directory import ARTEFACTS, RunDirectory
+from astrosage.runs.generated import with_places
 from astrosage.runs.logs import logging_to
 from astrosage.spec import graph
 from astrosage.spec.changes import differences, listed
@@ -43,7 +44,13 @@ log = logging.getLogger("astrosage.pipeline")
 # How long a stop waits for a checkpoint; without it, a driver ends at once.
 _GRACE = "ASTROSAGE_STOP_GRACE_SECONDS"
 # Each is imported where it runs only, since it brings torch with it.
-_PACKAGES = {"prepare": "data", "train": "train", "merge": "merge", "bench": "bench"}
+_PACKAGES = {
+    "prepare": "data",
+    "generate": "generate",
+    "train": "train",
+    "merge": "merge",
+    "bench": "bench",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -160,7 +167,8 @@ class Pipeline:
         )
         log.info("stage %s (%s) starts", stage.name, stage.kind)
         began = time.time()
-        context = StageContext(self._job.to_yaml_dict(), stage.name, self._run.uri, key)
+        job = with_places(self._job, self._run)
+        context = StageContext(job.to_yaml_dict(), stage.name, self._run.uri, key)
         facts = _run_body(stage.kind, context)
         self._record(stage, key, inputs, began, facts)
         log.info("stage %s is finished after %.1f s", stage.name, time.time() - began)
@@ -204,7 +212,7 @@ class Pipeline:
         if any(name.startswith("step-") for name in storage.names("checkpoints")):
             raise _other_training(stage, before, storage.path("checkpoints"))
         log.info("spec or inputs of stage %s changed: it starts over", stage.name)
-        for name in ("checkpoints", "metrics.jsonl", "tensorboard", "shards", "model", "bench"):
+        for name in ("checkpoints", "metrics.jsonl", "tensorboard", *set(ARTEFACTS.values())):
             storage.remove(name)
 
     def _record(

@@ -7,7 +7,7 @@ from typing import Any
 
 from astrosage.bench.results import Collected
 from astrosage.bench.tasks import Role
-from astrosage.bench.usage import Usage, account, price, total
+from astrosage.endpoints.usage import Usage, account, price, total
 from astrosage.spec.bench import Prices
 
 

@@ -8,18 +8,16 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from astrosage.bench import prompts
-from astrosage.bench.kept import KeptAnswers, key_of
+from astrosage.bench.answers import Answer
 from astrosage.bench.question import LETTERS, Question
-from astrosage.bench.replies import GarbledError, Reply, chat_reply, option_reply
-from astrosage.bench.service import Service
-from astrosage.bench.spending import BudgetReachedError, Purse
 from astrosage.bench.tasks import Done, Inputs, Results, Task
-from astrosage.bench.usage import Usage, total
-from astrosage.bench.watch import Watch
+from astrosage.endpoints.client import Client
+from astrosage.endpoints.replies import Reply, chat_reply, option_reply
+from astrosage.endpoints.spending import BudgetReachedError, Purse
+from astrosage.endpoints.usage import Usage, total
 from astrosage.errors import ClusterError, SpecError
 from astrosage.spec.bench import Endpoint
 
-_GARBLED_ATTEMPTS = 3
 _Running = dict["asyncio.Task[list[Any]]", Task]
 
 
@@ -38,9 +36,7 @@ class EndpointScorer:
 
     def __init__(self, endpoint: Endpoint, inputs: Inputs, purse: Purse, seed: int = 0) -> None:
         self._endpoint, self._inputs, self._purse, self._seed = endpoint, inputs, purse, seed
-        self._kept: KeptAnswers = purse.kept
-        self._service = Service(endpoint, inputs.writing.max_new_tokens, purse.check)
-        self._watch = Watch(endpoint)
+        self._client = Client(endpoint, purse, inputs.writing.max_new_tokens)
         self._usage: dict[Task, list[Usage]] = {}
         self._done = 0
 
@@ -54,24 +50,22 @@ class EndpointScorer:
         """
         asked = sum(task.questions for task in todo)
         with asyncio.Runner() as runner:
-            gate = asyncio.Semaphore(self._endpoint.concurrency)
             running: _Running = {}
             try:
-                yield from self._windowed(runner, gate, deque(todo), running)
+                yield from self._windowed(runner, deque(todo), running)
             except BudgetReachedError:
                 runner.run(_settled(running))  # what is under way will be paid for: keep it
                 raise self._purse.error(self._done, asked) from None
             finally:
                 runner.run(_cancelled(running))
-                runner.run(self._service.close())
-                self._kept.close()
+                runner.run(self._client.close())
 
     def facts(self) -> dict[str, Any]:
         """What the service did, for the summary."""
-        return self._watch.facts(self._service.retries)
+        return self._client.facts()
 
     def _windowed(
-        self, runner: asyncio.Runner, gate: asyncio.Semaphore, queue: deque[Task], running: _Running
+        self, runner: asyncio.Runner, queue: deque[Task], running: _Running
     ) -> Iterator[Done]:
         """As many tasks under way as keep all requests busy; each as it is done."""
         loop = runner.get_loop()
@@ -79,19 +73,19 @@ class EndpointScorer:
             busy = sum(task.questions for task in running.values())
             while queue and busy < 2 * self._endpoint.concurrency:
                 task = queue.popleft()
-                running[loop.create_task(self._batch(gate, task))] = task
+                running[loop.create_task(self._batch(task))] = task
                 busy += task.questions
             for done in runner.run(_first(running)):
                 values = done.result()
                 task = running.pop(done)
-                self._watch.check()
+                self._client.check()
                 yield Done(task, values, total(self._usage.pop(task, [])))
 
-    async def _batch(self, gate: asyncio.Semaphore, task: Task) -> list[Any]:
+    async def _batch(self, task: Task) -> list[Any]:
         questions: list[Question] = self._inputs.of(task)
         ask = self._generation if task.work == "generation" else self._options
         found = await asyncio.gather(
-            *(self._counted(ask(gate, task, q)) for q in questions), return_exceptions=True
+            *(self._counted(ask(task, q)) for q in questions), return_exceptions=True
         )
         errors = [f for f in found if isinstance(f, BaseException)]
         # A budget that is used up is told only if nothing worse happened.
@@ -104,7 +98,7 @@ class EndpointScorer:
         self._done += 1
         return value
 
-    async def _generation(self, gate: asyncio.Semaphore, task: Task, question: Question) -> Any:
+    async def _generation(self, task: Task, question: Question) -> Answer:
         writing = self._inputs.writing
         messages = prompts.conversation(question)
         body: dict[str, Any] = {"messages": messages, "max_tokens": writing.max_new_tokens}
@@ -115,19 +109,21 @@ class EndpointScorer:
         def read(data: Any) -> Reply:
             return chat_reply(data, prompt, writing.max_new_tokens)
 
-        return (await self._ask(gate, task, "chat/completions", body, read)).answer
+        reply = await self._ask(task, "chat/completions", body, read)
+        return Answer(
+            reply.text, reply.limited, reply.thinking, reply.reasoning, problem=reply.problem
+        )
 
-    async def _options(self, gate: asyncio.Semaphore, task: Task, question: Question) -> Any:
+    async def _options(self, task: Task, question: Question) -> Any:
         """Log-probabilities of a question's options, or of their letters."""
         letters = task.work == "letter"
         prompt = prompts.lettered(question) if letters else prompts.cloze(question)
         options = LETTERS[: len(question.choices)] if letters else question.choices
         return [
-            await self._option(gate, task, prompt, prompts.continuation(option))
-            for option in options
+            await self._option(task, prompt, prompts.continuation(option)) for option in options
         ]
 
-    async def _option(self, gate: asyncio.Semaphore, task: Task, prompt: str, option: str) -> float:
+    async def _option(self, task: Task, prompt: str, option: str) -> float:
         # One token is asked for since some services refuse none; it is not counted.
         body = {"prompt": prompt + option, "max_tokens": 1, "echo": True, "logprobs": 1}
 
@@ -135,7 +131,7 @@ class EndpointScorer:
             return option_reply(data, prompt, option)
 
         try:
-            reply = await self._ask(gate, task, "completions", body, read)
+            reply = await self._ask(task, "completions", body, read)
         except ValueError:
             raise SpecError(
                 f"bench.endpoint: {self._endpoint.url}/completions does not give the prompt's "
@@ -151,42 +147,13 @@ class EndpointScorer:
         return reply.value
 
     async def _ask(
-        self,
-        gate: asyncio.Semaphore,
-        task: Task,
-        path: str,
-        body: dict[str, Any],
-        read: Callable[[Any], Reply],
+        self, task: Task, path: str, body: dict[str, Any], read: Callable[[Any], Reply]
     ) -> Reply:
-        """A reply: the one that was kept, or a new one, which is kept."""
-        sent = {"model": self._endpoint.model, "temperature": 0, "seed": self._seed} | body
-        key = key_of(self._endpoint.url, path, sent)
-        reply = self._kept.get(key)
-        reused = reply is not None
-        if reply is None:
-            reply = await self._new(gate, path, sent, read)
-            self._kept.add(key, reply)
-        self._watch.note(reply, reused=reused)
+        """A reply, on the task's account."""
+        sent = {"temperature": 0, "seed": self._seed} | body
+        reply = await self._client.ask(path, sent, read)
         self._usage.setdefault(task, []).append(reply.usage)
         return reply
-
-    async def _new(
-        self,
-        gate: asyncio.Semaphore,
-        path: str,
-        sent: dict[str, Any],
-        read: Callable[[Any], Reply],
-    ) -> Reply:
-        """Ask, and again if what comes is no answer; then the problem takes the answer's place."""
-        problem = ""
-        for attempt in range(_GARBLED_ATTEMPTS):
-            try:
-                return read(await self._service.post(gate, path, sent))
-            except GarbledError as error:
-                problem = str(error)
-                if attempt + 1 < _GARBLED_ATTEMPTS:
-                    await self._service.pause(attempt)
-        return Reply(problem=problem)
 
 
 async def _first(running: _Running) -> set[asyncio.Task[list[Any]]]:

@@ -11,10 +11,11 @@ from astrosage.bench.answers import Answer
 from astrosage.bench.language_model import LanguageModel
 from astrosage.bench.question import Question
 from astrosage.bench.tasks import Reasoning, Writing
-from astrosage.bench.usage import Usage
+from astrosage.endpoints.usage import Usage
 from astrosage.errors import DataError
-
-_OPEN, _CLOSE = "<think>", "</think>"
+from astrosage.spec.chat import THINK_CLOSE as _CLOSE
+from astrosage.spec.chat import THINK_OPEN as _OPEN
+from astrosage.spec.chat import reasoning_switch, with_system_prompt
 
 
 @torch.inference_mode()
@@ -100,7 +101,7 @@ def _prompt(model: LanguageModel, question: Question, reasoning: Reasoning | Non
     messages = prompts.conversation(question)
     if reasoning:
         # What models are fine-tuned with here, and what the endpoint sends for `reasoning`.
-        messages.insert(0, {"role": "system", "content": f"Reasoning: {reasoning}"})
+        messages = with_system_prompt(messages, reasoning_switch(reasoning))
     try:
         text: str = model.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True

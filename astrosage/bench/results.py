@@ -13,7 +13,7 @@ from astrosage.bench.inputs import NamedSet
 from astrosage.bench.orders import order, ordered, original
 from astrosage.bench.question import LETTERS, Question
 from astrosage.bench.tasks import SHUFFLED, Done, Role, Task
-from astrosage.bench.usage import Usage
+from astrosage.endpoints.usage import Usage
 from astrosage.errors import DataError
 
 __all__ = ["METHODS", "ROLES", "Collected", "NamedSet", "judge", "records"]

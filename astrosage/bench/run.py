@@ -129,8 +129,8 @@ class _Benchmark:
     def _asked(self, inputs: Inputs, served: list[Task]) -> tasks.Results:
         """Results of a service; what it answers is kept in the stage's folder."""
         from astrosage.bench.endpoint import EndpointScorer
-        from astrosage.bench.kept import KeptAnswers
-        from astrosage.bench.spending import Purse
+        from astrosage.endpoints.kept import KeptAnswers
+        from astrosage.endpoints.spending import Purse
 
         endpoint, stage = self.spec.endpoint, self.context.stage_name
         assert endpoint is not None

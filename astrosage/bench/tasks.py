@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from astrosage.bench.orders import ordered
 from astrosage.bench.question import Question
-from astrosage.bench.usage import Usage
+from astrosage.endpoints.usage import Usage
 
 if TYPE_CHECKING:
     from astrosage.bench.language_model import LanguageModel

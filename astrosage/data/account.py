@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from astrosage.data.cleaning import Cleaner
 from astrosage.data.decontaminate import Hit
+from astrosage.data.examine import Examined
+from astrosage.data.findings import Findings
 from astrosage.data.licenses import LicensePolicy
 from astrosage.data.mixing import Part
 from astrosage.data.steps import Steps
 from astrosage.data.tally import Tally
-from astrosage.spec.clean import Clean
 from astrosage.spec.sources import Licenses, Source
+
+if TYPE_CHECKING:
+    from astrosage.data.encode import Encoded
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Account:
     Attributes:
         sources: One account for each source.
         licenses: Which licences are taken; counts records by licence.
-        cleaner: Cleans; counts what it changed and refused.
+        cleaning: What cleaning changed and refused.
         steps: Documents and words after each step.
         lengths: Documents in use by the binary logarithm of their tokens, rounded down.
         empty: Records without any text.
@@ -58,15 +61,16 @@ class Account:
         held_out: Training records equal to a validation record.
         contaminated: Records of which decontamination left nothing.
         not_sampled: Records that their source's weight or share left out.
-        over_long_dropped: Conversations whose first answer already ends past the sequence length.
+        over_long_dropped: Conversations of which no answer fits, or that were not to be cut.
         over_long_cut: Kept conversations that lost their last turns.
         touched: Documents that lost at least a paragraph (their words are in ``words``).
         hits: Every question found.
+        chat: What became of conversations; see :class:`~astrosage.data.corpus.ChatPieces`.
     """
 
     sources: list[SourceAccount] = field(default_factory=list)
     licenses: LicensePolicy = field(default_factory=lambda: LicensePolicy(Licenses()))
-    cleaner: Cleaner = field(default_factory=lambda: Cleaner(Clean(), "clean"))
+    cleaning: Findings = field(default_factory=Findings)
     steps: Steps = field(default_factory=Steps)
     lengths: Counter[int] = field(default_factory=Counter)
     empty: int = 0
@@ -82,6 +86,29 @@ class Account:
     paragraphs: int = 0
     words: int = 0
     hits: list[Hit] = field(default_factory=list)
+    chat: Counter[str] = field(default_factory=Counter)
+
+    def restore(self, stored: Account) -> None:
+        """Go on with the account of an interrupted run."""
+        vars(self).update(vars(stored))
+
+    def take(self, own: SourceAccount, examined: Examined) -> None:
+        """Take up what was found of a batch of a source's records."""
+        own.records += examined.records
+        self.empty += examined.empty
+        self.steps.add(examined.steps)
+        self.licenses.add(examined.licenses, examined.refused)
+        self.cleaning.add(examined.cleaning)
+
+    def take_encoded(self, encoded: Encoded) -> None:
+        """Take up what was found while a batch was encoded."""
+        self.hits += encoded.hits
+        self.touched += encoded.touched
+        self.paragraphs += encoded.paragraphs
+        self.words += encoded.words
+        self.over_long_dropped += encoded.over_long_dropped
+        self.over_long_cut += encoded.over_long_cut
+        self.chat.update(encoded.chat)
 
     @property
     def records(self) -> int:
@@ -106,7 +133,7 @@ class Account:
             "licenseRefused": self.licenses.refused.total(),
             "unreadable": sum(s.reading.counts["failed"] for s in self.sources),
             "empty": self.empty,
-            "filtered": self.cleaner.dropped.total(),
+            "filtered": self.cleaning.dropped.total(),
             "duplicates": self.duplicates,
             "nearDuplicates": self.near_duplicates,
             "earlierDuplicates": self.earlier,
@@ -115,6 +142,7 @@ class Account:
             "notSampled": self.not_sampled,
             "overLongDropped": self.over_long_dropped,
             "overLongCut": self.over_long_cut,
+            "chatRefused": self.chat["refused"],
             "documentsWithContamination": self.touched,
             "contaminatedParagraphs": self.paragraphs,
             "contaminatedWords": self.words,

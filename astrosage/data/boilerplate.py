@@ -19,11 +19,12 @@ class BoilerplateRemover:
         lines: What to remove.
 
     Attributes:
+        lines: The same.
         removed: How often each line was.
     """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
-        self._lines = frozenset(lines)
+        self.lines = frozenset(lines)
         self.removed: Counter[str] = Counter()
 
     @classmethod
@@ -41,13 +42,13 @@ class BoilerplateRemover:
 
     def apply(self, text: str) -> tuple[str, int]:
         """The text without such lines, and how many went."""
-        if not self._lines:
+        if not self.lines:
             return text, 0
         lines = text.split("\n")
         kept = []
         for raw in lines:
             line = _candidate(raw)
-            if line in self._lines:
+            if line in self.lines:
                 self.removed[line] += 1
             else:
                 kept.append(raw)

@@ -25,7 +25,8 @@ def card(account: Account, duplicates: DuplicateFilter) -> dict[str, Any]:
     return {
         "steps": account.steps.to_list(),
         "lengths": [[2**n, account.lengths[n]] for n in sorted(account.lengths)],
-        "cleaning": account.cleaner.to_dict(),
+        "cleaning": account.cleaning.to_dict(),
         "clusters": duplicates.to_dict(),
+        **({"chat": chat} if (chat := dict(sorted((+account.chat).items()))) else {}),
         "hits": [hit.to_dict() for hit in account.hits[:_HITS]],
     }

@@ -1,28 +1,33 @@
 """Conversations to token ids, and which of them are learnt: what the assistant writes.
 
-The borders are found for any chat template by rendering prefixes: the conversation up to an
-answer, with the generation prompt, must be how the conversation with the answer begins, in text and
-in tokens. From that border to the end-of-turn token is exactly what the model has to write when it
-is served, so exactly that is learnt.
+From the tokens of a prompt to the end-of-turn token is exactly what the model has to write when it
+is served, so exactly that is learnt. Answers share a sequence as long as the prompt of the next one
+begins, token by token, with all that came before; where a template shows earlier turns otherwise
+(without their reasoning, say), the next answer begins a sequence of its own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from astrosage.data.records import Message, Record
+from astrosage.data.borders import Borders
+from astrosage.data.records import Record
+from astrosage.data.rendering import Renderer, Turn
 from astrosage.errors import DataError
+from astrosage.spec.chat import Chat
+
+_TEXTS = ("prompt", "text")
+Refused = Callable[[int, DataError], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """A tokenised conversation.
+    """A tokenised conversation, or the part of it that can be learnt in one sequence.
 
     Attributes:
         ids: ``[n]`` token ids; ends with the last learnt token.
@@ -46,115 +51,123 @@ class Conversation:
         return Conversation(self.ids[: kept[-1][1]], kept) if kept else None
 
 
+def _raise(_: int, error: DataError) -> None:
+    raise error
+
+
 class ChatEncoder:
     """Encodes conversations with the tokenizer's chat template.
 
     Args:
         tokenizer: A fast tokenizer with a chat template.
+        options: Which turns are learnt, and what is shown of reasoning.
 
     Raises:
         DataError: If it has no template.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        if not tokenizer.chat_template:
-            raise DataError(
-                f"{tokenizer.name_or_path}: the tokenizer has no chat template, which "
-                "`format: chat` needs",
-                "use an instruction-tuned model's tokenizer, or save a chat_template.jinja with it",
-            )
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, options: Chat | None = None) -> None:
+        self._renderer = Renderer(tokenizer, options or Chat())
         self._backend = tokenizer.backend_tokenizer
         self._backend.no_truncation()
         self._backend.no_padding()
-        special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
-        longest_first = sorted(special, key=lambda t: (-len(t), t))
-        self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        control, tokens = self._renderer.control, self._renderer.control_tokens
+        self._borders = Borders(self._backend, control, tokens)
 
-    def encode(self, records: Sequence[Record]) -> list[Conversation]:
+    def encode(
+        self, records: Sequence[Record], refused: Refused = _raise
+    ) -> list[list[Conversation]]:
         """Tokenise a batch.
 
+        Args:
+            records: Conversations.
+            refused: Told the place of a record that cannot be rendered, and why; raises unless
+                told otherwise.
+
+        Returns:
+            The sequences of each record, most often one; none for those that were refused.
+
         Raises:
-            DataError: Naming file and line, if a message holds a control token or the template does
-                not render this conversation by adding to it.
+            DataError: Naming file and line, if a message holds a control token or the template
+                cannot be followed.
         """
-        rendered = [self._render(record) for record in records]
-        texts = [text[:at] for text, spans in rendered for span in spans for at in span]
-        encoded = iter(self._backend.encode_batch_fast(texts, add_special_tokens=False))
-        result = []
-        for record, (_, spans) in zip(records, rendered, strict=True):
-            prefixes = [next(encoded).ids for _ in range(2 * len(spans))]
-            result.append(self._conversation(record, prefixes))
+        turns: list[list[Turn]] = []
+        for place, record in enumerate(records):
+            try:
+                turns.append(self._renderer.turns(record))
+            except DataError as error:
+                refused(place, error)
+                turns.append([])
+        chained = [_chains(ts) for ts in turns]
+        wholes = iter(self._ids([chain[-1].text for chains in chained for chain in chains]))
+        result: list[list[Conversation]] = []
+        for place, (record, chains) in enumerate(zip(records, chained, strict=True)):
+            quick = [self._quick(chain, next(wholes)) for chain in chains]
+            try:
+                known = [conversation for conversation in quick if conversation is not None]
+                if len(known) < len(quick):
+                    known = self._sequences(record, turns[place])
+                result.append(known)
+            except DataError as error:
+                refused(place, error)
+                result.append([])
         return result
 
-    def _conversation(self, record: Record, prefixes: list[list[int]]) -> Conversation:
-        ids = prefixes[-1]
-        for prefix in prefixes:
-            if ids[: len(prefix)] != prefix:
-                raise DataError(
-                    f"{record.where}: a token spans the border between a prompt and an answer, "
-                    "so what is learnt would not be what is asked for",
-                    "let the chat template end the generation prompt with a newline",
-                )
-        ends = [len(prefix) for prefix in prefixes]
-        answers = tuple(zip(ends[::2], ends[1::2], strict=True))
+    def _quick(self, chain: Sequence[Turn], ids: list[int]) -> Conversation | None:
+        """Turns of which each one's text begins the next one's; None if their tokens may not."""
+        ends = [end for turn in chain for end in (len(turn.prompt), len(turn.text))]
+        found = self._borders.find(chain[-1].text, ids, ends)
+        if found is None:
+            return None
+        answers = tuple(zip(found[::2], found[1::2], strict=True))
         return Conversation(np.array(ids, dtype=np.int32), answers)
 
-    def _render(self, record: Record) -> tuple[str, list[tuple[int, int]]]:
-        """The whole text, and the character range of each answer in it."""
-        for text in record.texts:
-            found = self._control.search(text)
-            if found:
-                raise DataError(
-                    f"{record.where}: a message holds the control token `{found[0]}`",
-                    "write it in another way; it would end or forge a turn",
-                )
-        messages = record.messages
-        answers = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
-        whole = self._apply(record, messages[: answers[-1] + 1])
-        spans = []
-        for i in answers:
-            prompt = self._apply(record, messages[:i], prompt=True)
-            upto = self._apply(record, messages[: i + 1])
-            if not upto.startswith(prompt):
-                raise self._not_a_prefix(record, i)
-            end = len(prompt) + self._turn_length(
-                record, i, upto[len(prompt) :], messages[i]["content"]
-            )
-            if whole[:end] != upto[:end]:
-                raise self._not_a_prefix(record, i)
-            spans.append((len(prompt), end))
-        return whole, spans
+    def _sequences(self, record: Record, turns: Sequence[Turn]) -> list[Conversation]:
+        """The same for any turns, from the tokens of each prompt."""
+        prompts, wholes = (self._ids([getattr(t, name) for t in turns]) for name in _TEXTS)
+        sequences: list[tuple[list[int], list[tuple[int, int]]]] = []
+        for turn, prompt, whole in zip(turns, prompts, wholes, strict=True):
+            ids = whole
+            if ids[: len(prompt)] != prompt:
+                ids = self._apart(record, turn, prompt, whole)
+            answer = (len(prompt), len(ids))
+            last = sequences[-1][0] if sequences else None
+            if last is not None and prompt[: len(last)] == last:
+                sequences[-1] = (ids, [*sequences[-1][1], answer])
+            else:
+                sequences.append((ids, [answer]))
+        return [Conversation(np.array(i, dtype=np.int32), tuple(a)) for i, a in sequences]
 
-    def _turn_length(self, record: Record, i: int, turn: str, content: str) -> int:
-        at = turn.find(content)
-        if at < 0:
+    def _apart(self, record: Record, turn: Turn, prompt: list[int], whole: list[int]) -> list[int]:
+        """Prompt and answer tokenised one by one, where together a token spans their border.
+
+        That is how they come when the model is served. Tokenizers that put a space before a text
+        cannot write an answer so.
+        """
+        ids = prompt + self._ids([turn.completion])[0]
+        if self._text(ids) != self._text(whole):
             raise DataError(
-                f"{record.where}, messages[{i}]: the chat template changes the assistant's text",
-                "use a template that keeps it whole (some cut out reasoning)",
+                f"{record.where}: a token spans the border between a prompt and an answer, "
+                "so what is learnt would not be what is asked for",
+                "let the chat template end the generation prompt with a newline, or set the "
+                "source's `onError: skip`",
             )
-        end_of_turn = self._control.search(turn, at + len(content))
-        return end_of_turn.end() if end_of_turn else len(turn)
+        return ids
 
-    def _apply(self, record: Record, messages: Sequence[Message], prompt: bool = False) -> str:
-        from jinja2 import TemplateError
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return [e.ids for e in encoded]
 
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    list(messages), tokenize=False, add_generation_prompt=prompt
-                )
-            )
-        except TemplateError as error:
-            raise DataError(
-                f"{record.where}: the model's chat template refuses the conversation: {error}",
-                "change the record, or use a model whose template allows it",
-            ) from None
+    def _text(self, ids: list[int]) -> str:
+        return str(self._backend.decode(ids, skip_special_tokens=False))
 
-    def _not_a_prefix(self, record: Record, i: int) -> DataError:
-        return DataError(
-            f"{record.where}, messages[{i}]: the chat template renders the turns before this "
-            "answer in another way once the answer is there",
-            "use a template that only ever adds to the conversation (some rewrite earlier turns), "
-            "or split the record so that each conversation has one answer",
-        )
+
+def _chains(turns: Sequence[Turn]) -> list[list[Turn]]:
+    """Turns in a row of which each one's text begins the next one's prompt."""
+    chains: list[list[Turn]] = []
+    for turn in turns:
+        if chains and turn.prompt.startswith(chains[-1][-1].text):
+            chains[-1].append(turn)
+        else:
+            chains.append([turn])
+    return chains

@@ -6,7 +6,6 @@ then what is always done; then lines, repeats and filters, which are for documen
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from astrosage.data.boilerplate import BoilerplateRemover
 from astrosage.data.clean import clean, clean_text
 from astrosage.data.debris import DebrisRemover
+from astrosage.data.findings import Findings
 from astrosage.data.language import LanguageFilter
 from astrosage.data.mend import drop_invisible, join_hyphenated, mend_mojibake
 from astrosage.data.quality import c4, gopher
@@ -21,7 +21,6 @@ from astrosage.data.records import Record
 from astrosage.data.repetition import repetition
 from astrosage.spec.clean import Clean
 
-_SAMPLES, _SAMPLES_EACH = 16, 3  # in all, and for one reason
 _EXCERPT = 400
 _LEAD = 60  # characters of an excerpt before the first difference
 
@@ -34,10 +33,7 @@ class Cleaner:
         field: Its place in the run file.
 
     Attributes:
-        changed: By rule, how many records it changed.
-        amounts: By kind, how many lines, words, … went.
-        dropped: By reason, how many records were refused.
-        samples: A few records before and after.
+        findings: What it changed and refused.
 
     Raises:
         SpecError: If a language is not known.
@@ -51,27 +47,33 @@ class Cleaner:
         if options.languages:
             least = options.min_language_probability
             self._languages = LanguageFilter(options.languages, least, f"{field}.languages")
-        self._lines: Counter[str] = Counter()
-        self.changed: Counter[str] = Counter()
-        self.amounts: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
-        self._sampled: Counter[str] = Counter()
-        self.samples: list[dict[str, str]] = []
+        self.findings = self._nothing()
 
     @property
     def learns(self) -> bool:
         """Whether a source is to be shown by :meth:`learn` before its records are cleaned."""
         return self._options.boilerplate.enabled
 
-    def learn(self, records: Iterable[Record]) -> None:
-        """Find the boilerplate of a source in its first records."""
-        self._lines.update(self._boilerplate.removed)
+    def learnt(self, records: Iterable[Record]) -> frozenset[str]:
+        """The boilerplate of a source, from its first records."""
         texts = (self._mended(r).text for r in records if not r.messages)
-        self._boilerplate = BoilerplateRemover.learnt(texts, self._options.boilerplate)
+        return BoilerplateRemover.learnt(texts, self._options.boilerplate).lines
+
+    def learn(self, lines: frozenset[str]) -> None:
+        """Remove these lines as boilerplate from now on."""
+        self._note_lines()
+        self._boilerplate = BoilerplateRemover(lines)
+
+    def take(self) -> Findings:
+        """What was found since this was last asked."""
+        self._note_lines()
+        taken, self.findings = self.findings, self._nothing()
+        return taken
 
     def apply(self, record: Record) -> Record | None:
         """The record cleaned; None if it is refused, which is counted by its reason."""
-        before = self.changed.total()
+        found = self.findings
+        before = found.changed.total()
         result = self._mended(record, count=True)
         reason = None
         if not result.messages:
@@ -79,26 +81,24 @@ class Cleaner:
             result = replace(result, text=text)
         if reason is None and not self._is_wanted_language(result):
             reason = "language"
-        if reason is not None or self.changed.total() > before:
+        if reason is not None or found.changed.total() > before:
             self._sample(record, result, reason)
         if reason is not None:
-            self.dropped[reason] += 1
+            found.dropped[reason] += 1
             return None
         return result
 
     def to_dict(self) -> dict[str, Any]:
         """As the report has it; empty where nothing was asked for."""
-        if self._options == Clean():
-            return {}
-        lines = self._lines + self._boilerplate.removed
-        return {
-            "changed": dict(sorted((+self.changed).items())),
-            "amounts": dict(sorted((+self.amounts).items())),
-            "dropped": dict(sorted(self.dropped.items())),
-            "languages": dict(self._languages.found.most_common()) if self._languages else {},
-            "boilerplate": [list(item) for item in lines.most_common(10)],
-            "samples": self.samples,
-        }
+        self._note_lines()
+        return self.findings.to_dict()
+
+    def _nothing(self) -> Findings:
+        return Findings(asked=self._options != Clean())
+
+    def _note_lines(self) -> None:
+        self.findings.lines.update(self._boilerplate.removed)
+        self._boilerplate.removed.clear()
 
     def _mended(self, record: Record, count: bool = False) -> Record:
         """With characters put right; all of it keeps the borders of messages."""
@@ -114,12 +114,12 @@ class Cleaner:
                 text=step(record.text),
                 messages=tuple({**m, "content": step(m["content"])} for m in record.messages),
             )
-            self.changed[name] += count and new != record
+            self.findings.changed[name] += count and new != record
             record = new
         record = clean(record)
         if self._options.hyphenation and not record.messages:
             text = join_hyphenated(record.text)
-            self.changed["hyphenation"] += count and text != record.text
+            self.findings.changed["hyphenation"] += count and text != record.text
             record = replace(record, text=text)
         return record
 
@@ -148,18 +148,19 @@ class Cleaner:
     def _is_wanted_language(self, record: Record) -> bool:
         if self._languages is None or not any(record.texts):
             return True
-        return self._languages.admits("\n".join(record.texts))
+        language, good = self._languages.judge("\n".join(record.texts))
+        self.findings.languages[language] += 1
+        return good
 
     def _count(self, rule: str, amounts: dict[str, int]) -> None:
-        self.changed[rule] += any(amounts.values())
+        self.findings.changed[rule] += any(amounts.values())
         for kind, amount in amounts.items():
-            self.amounts[kind] += amount
+            self.findings.amounts[kind] += amount
 
     def _sample(self, before: Record, after: Record, reason: str | None) -> None:
         """Keep the first records that were changed beyond what is always done, or refused."""
         kind = reason or "changed"
-        full = len(self.samples) >= _SAMPLES or self._sampled[kind] >= _SAMPLES_EACH
-        if full or self._options == Clean():
+        if not self.findings.has_room(kind):
             return
         old, new = "\n".join(clean(before).texts), "\n".join(after.texts)
         if old == new and reason is None:
@@ -167,12 +168,12 @@ class Cleaner:
         alike = zip(old, new, strict=False)
         at = next((i for i, (a, b) in enumerate(alike) if a != b), min(len(old), len(new)))
         at = 0 if old == new else max(0, at - _LEAD)
-        self._sampled[kind] += 1
-        self.samples.append(
+        self.findings.add_sample(
+            kind,
             {
                 "record": before.id,
                 "source": before.source,
                 "before": old[at : at + _EXCERPT],
                 "after": f"(dropped: {reason})" if reason else new[at : at + _EXCERPT],
-            }
+            },
         )

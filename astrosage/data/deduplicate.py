@@ -22,6 +22,7 @@ class Deduplicator:
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
+        self._fresh: list[bytes] = []
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._seen
@@ -31,4 +32,14 @@ class Deduplicator:
         if key in self._seen:
             return False
         self._seen.add(key)
+        self._fresh.append(key)
         return True
+
+    def growth(self) -> bytes:
+        """The keys that are new since this was last asked, as :meth:`grow` takes them."""
+        fresh, self._fresh = b"".join(self._fresh), []
+        return fresh
+
+    def grow(self, keys: bytes) -> None:
+        """Take up keys that an interrupted run had seen."""
+        self._seen.update(keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES))

@@ -45,6 +45,7 @@ class Inspection:
         self._data = PackedDataset(context.shards_path(context.stage_name), split)
         body = context.stage.prepare
         assert body is not None
+        self._is_chat = body.format == "chat"
         file = context.model_path(body.model) / "tokenizer.json"
         if not file.is_file():
             raise NotFoundError(
@@ -87,7 +88,10 @@ class Inspection:
         return {"pack": number, "documents": documents, "padding": padding}
 
     def record(self, wanted: str) -> dict[str, Any]:
-        """A record by its number or id: its parts put together, copies left out."""
+        """A record by its number or id: its parts put together, copies left out.
+
+        A chat's parts do not go on from one another, so there are ``sequences`` beside ``spans``.
+        """
         parts: dict[int, tuple[int, int]] = {}
         chosen: tuple[str, str, int] | None = None
         seen: dict[tuple[str, str, int], None] = {}
@@ -113,6 +117,7 @@ class Inspection:
             "tokens": len(tokens),
             "learned": int(mask.sum()),
             "spans": self._spans(tokens, mask),
+            **({"sequences": [self._spans(*p) for p in pieces]} if self._is_chat else {}),
         }
 
     def _piece(self, row: int, segment: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +20,6 @@ class LanguageFilter:
         probability: Least probability of the language that is identified.
         field: Where the languages stand in the run file.
 
-    Attributes:
-        found: Records by language.
-
     Raises:
         SpecError: If a language is not known, or the identifier is not installed.
     """
@@ -39,14 +35,13 @@ class LanguageFilter:
                     (f"did you mean `{near}`? " if near else "") + f"known: {', '.join(labels)}",
                 )
         self._wanted, self._probability = frozenset(languages), probability
-        self.found: Counter[str] = Counter()
 
-    def admits(self, text: str) -> bool:
-        """Whether the text is in a language that is wanted; it is counted."""
+    def judge(self, text: str) -> tuple[str, bool]:
+        """The text's language, and whether it is one that is wanted."""
         start = text[:_LOOKED_AT]
         language, probability = self._identifier.classify(start)
-        self.found[str(language)] += 1
-        return language in self._wanted and float(probability) >= self._probability
+        good = language in self._wanted and float(probability) >= self._probability
+        return str(language), good
 
 
 def _identifier(field: str) -> Any:

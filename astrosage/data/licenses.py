@@ -92,6 +92,11 @@ class LicensePolicy:
             self.refused[name] += 1
         return good
 
+    def add(self, records: Counter[str], refused: Counter[str]) -> None:
+        """Take up what was counted elsewhere."""
+        self.records.update(records)
+        self.refused.update(refused)
+
     def to_dict(self) -> dict[str, dict[str, int]]:
         """Records and refused ones by licence."""
         return {

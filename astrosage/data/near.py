@@ -18,10 +18,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import weakref
 from array import array
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from astrosage.data.lsh import BandIndex
 from astrosage.data.minhash import Bands, MinHash, jaccard, similarity
 from astrosage.data.records import Record
 from astrosage.data.shingles import shingles
+from astrosage.data.waiting import held_open
 from astrosage.spec.deduplicate import Near
 
 _CHUNK = 4096  # signatures in an array
@@ -59,21 +60,58 @@ class Cluster:
         return {"size": self.size, "kept": self.kept, "example": self.example}
 
 
-class NearDuplicates:
-    """Remembers records by what they have in common with others.
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """What a record is compared by.
+
+    Attributes:
+        shingles: ``[n]`` its n-grams, ascending.
+        signature: ``[K]`` their MinHash.
+        keys: ``[b]`` one for each band of it.
+    """
+
+    shingles: NDArray[np.uint32]
+    signature: NDArray[np.uint32]
+    keys: NDArray[np.uint64]
+
+
+class Fingerprinter:
+    """Takes fingerprints, each of its record alone.
 
     Args:
         options: n-grams, threshold, permutations.
     """
 
     def __init__(self, options: Near) -> None:
-        self._options = options
+        self._ngram = options.ngram
         self._minhash = MinHash(options.permutations)
         self.bands = Bands.for_threshold(options.threshold, options.permutations)
+
+    def of(self, record: Record) -> Fingerprint | None:
+        """A record's; None where it has no words."""
+        found = shingles("\n".join(record.texts), self._ngram)
+        if not len(found):
+            return None
+        signature = self._minhash.signature(found)
+        return Fingerprint(found, signature, self.bands.keys(signature[None])[0])
+
+
+class NearDuplicates:
+    """Remembers records by what they have in common with others.
+
+    Args:
+        options: n-grams, threshold, permutations.
+        file: Where n-grams wait, so that an interrupted run can go on; None: a temporary file.
+    """
+
+    def __init__(self, options: Near, file: Path | None = None) -> None:
+        self._options = options
+        self._prints = Fingerprinter(options)
+        self.bands = self._prints.bands
         self._index = BandIndex()
         self._signatures = _Rows(options.permutations)
-        self._earlier = 0
-        self._spill = _Spill()
+        self._earlier = self._told = 0
+        self._spill = _Spill(file)
         self._clusters: dict[
             int, list[int]
         ] = {}  # kept record -> [left out, the first one's place]
@@ -91,16 +129,17 @@ class NearDuplicates:
 
         Else None, and the record is remembered. One without words is never like another.
         """
-        found = shingles("\n".join(record.texts), self._options.ngram)
-        if not len(found):
+        return self.judge(record, self._prints.of(record))
+
+    def judge(self, record: Record, found: Fingerprint | None) -> str | None:
+        """The same, of a record whose fingerprint is known."""
+        if found is None:
             return None
-        signature = self._minhash.signature(found)
-        keys = self.bands.keys(signature[None])[0]
-        match = self._match(signature, found, self._index.find(keys))
+        match = self._match(found.signature, found.shingles, self._index.find(found.keys))
         if match is None:
-            self._index.add(keys, len(self._signatures))
-            self._signatures.append(signature)
-            self._spill.add(found, _stated(record))
+            self._index.add(found.keys, len(self._signatures))
+            self._signatures.append(found.signature)
+            self._spill.add(found.shingles, _stated(record))
             return None
         if match < self._earlier:
             return "earlier"
@@ -127,6 +166,24 @@ class NearDuplicates:
     def signatures(self) -> NDArray[np.uint32]:
         """``[n, K]`` of the records kept here, in their order."""
         return self._signatures.whole()[self._earlier :]
+
+    def growth(self) -> dict[str, Any]:
+        """What was remembered since this was last asked; :meth:`grow` takes it."""
+        first, self._told = max(self._told, self._earlier), len(self._signatures)
+        return {
+            "signatures": self._signatures.since(first),
+            "spill": self._spill.since(first - self._earlier),
+            "clusters": self._clusters,
+        }
+
+    def grow(self, growth: dict[str, Any]) -> None:
+        """Take up what an interrupted run had remembered, part after part."""
+        rows = growth["signatures"]
+        self._index.add_many(self.bands.keys(rows), len(self._signatures))
+        self._signatures.extend(rows)
+        self._spill.grow(*growth["spill"])
+        self._clusters = growth["clusters"]
+        self._told = len(self._signatures)
 
     def _match(
         self,
@@ -180,6 +237,11 @@ class _Rows:
     def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint32]:
         return np.stack([self._chunks[i // _CHUNK][i % _CHUNK] for i in indices.tolist()])
 
+    def since(self, first: int) -> NDArray[np.uint32]:
+        if first == self._count:
+            return np.empty((0, self._width), np.uint32)
+        return self.take(np.arange(first, self._count))
+
     def whole(self) -> NDArray[np.uint32]:
         if not self._chunks:
             return np.empty((0, self._width), np.uint32)
@@ -189,8 +251,8 @@ class _Rows:
 class _Spill:
     """On disk until the stage ends: each kept record's n-grams and how it begins."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  lives as long as this
+    def __init__(self, file: Path | None) -> None:
+        self._file = held_open(file)
         weakref.finalize(self, self._file.close)
         self._places = array("Q")
         self._counts = array("Q")
@@ -200,6 +262,17 @@ class _Spill:
         self._places.append(self._end)
         self._counts.append(len(found))
         self._write(found.tobytes() + _packed(stated))
+
+    def since(self, first: int) -> tuple[bytes, bytes, int]:
+        """Places and counts of records from ``first`` on, and where the file ends."""
+        return self._places[first:].tobytes(), self._counts[first:].tobytes(), self._end
+
+    def grow(self, places: bytes, counts: bytes, end: int) -> None:
+        """Take up what :meth:`since` gave; what the file has beyond that is written over."""
+        self._places.frombytes(places)
+        self._counts.frombytes(counts)
+        self._end = end
+        self._file.seek(end)
 
     def shingles(self, record: int) -> NDArray[np.uint32]:
         data = self._read(4 * self._counts[record], self._places[record])

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from astrosage.context import StageContext
-from astrosage.data.account import Account
 from astrosage.data.card import card
-from astrosage.data.corpus import Filler, make_encoder
-from astrosage.data.decontaminate import Decontaminator
-from astrosage.data.duplicates import DuplicateFilter, earlier_data
-from astrosage.data.mixing import needs_mixing
+from astrosage.data.checkpoints import half_made
+from astrosage.data.crew import Crew, Worker, hire
+from astrosage.data.decontaminate import QuestionIndex
+from astrosage.data.duplicates import earlier_data
 from astrosage.data.naming import short_names
 from astrosage.data.questions import build_index
-from astrosage.data.selection import choose, sources_of
+from astrosage.data.selection import sources_of
 from astrosage.data.shards import SplitSummary
 from astrosage.data.sources import count_records, digest
 from astrosage.data.tokenise import check_model, document_end_id, load_tokenizer
-from astrosage.data.window import WindowedSplit, scratch
+from astrosage.data.work import Work
 from astrosage.errors import DataError
 from astrosage.runs import manifest
 from astrosage.spec.graph import path_of
 from astrosage.spec.stages import PrepareSpec
 
-SPLITS = ("train", "validation")
+log = logging.getLogger(__name__)
+
 _LOG_INTERVAL_SECONDS = 1.0
 
 
@@ -37,9 +38,13 @@ def run(context: StageContext) -> None:
     Texts are streamed; token ids are in memory a window at a time (:mod:`astrosage.data.window`).
     What grows with the corpus is what deduplication remembers of each record.
 
+    An interrupted run goes on where it last stored its state (:mod:`astrosage.data.checkpoints`),
+    and leaves the same bytes as one that was not. So does any number of workers
+    (:mod:`astrosage.data.crew`).
+
     Raises:
         AstroError: For data, questions or a model that cannot be used, or if nothing is left to
-            learn from. Nothing is left in the run directory then.
+            learn from. Nothing is left in the run directory then, unless trying again can help.
     """
     spec = context.stage.body
     assert isinstance(spec, PrepareSpec)
@@ -55,94 +60,79 @@ class _Preparation:
         self.model = context.model_path(spec.model)
         self.tokenizer = load_tokenizer(self.model)
         self.length = spec.pack.sequence_length
-        self.account = Account()
         end_id, pad_id = document_end_id(self.tokenizer), self.tokenizer.pad_token_id
         self.end_id = end_id
         self.pad_id = end_id if pad_id is None else int(pad_id)
-        self.splits: dict[str, WindowedSplit] = {}
 
     def run(self) -> None:
         """Read, tokenise, pack, write."""
         field = f"{self.field}.pack.sequenceLength"
         check_model(self.model, self.tokenizer, self.length, field)
-        decontaminator, questions = self._decontaminator()
-        self.duplicates = self._duplicates()
-        with scratch(self.context.directory.storage.local) as scratch_folder:
-            for name in SPLITS:
-                (scratch_folder / name).mkdir()
-                split = WindowedSplit(scratch_folder / name, name, self.length, self.pad_id)
-                self.splits[name] = split
-            self._fill(decontaminator)
-            if decontaminator is not None:
-                self._settle(decontaminator)
+        index, questions = self._questions()
+        worker = Worker(self.spec, self.field, self.tokenizer, index)
+        storage = self.context.directory.storage
+        with half_made(storage, self.context.key) as folder:
+            earlier = earlier_data(self.context, self.spec.deduplication, self.field)
+            cleaner = worker.examiner.cleaner
+            self.work = Work(self.spec, self.field, folder, earlier, cleaner, self.pad_id)
+            with hire(self.context, worker) as crew:
+                self._fill(crew)
             self._check_not_empty()
-            summaries = {name: split.finish() for name, split in self.splits.items()}
+            summaries = {name: split.finish() for name, split in self.work.splits.items()}
             # Hashed outside the writing block: an error here is the source's.
             sources = self._source_digests()
-            with self.context.directory.storage.writing("shards") as folder:
-                for split in self.splits.values():
-                    split.move(folder)
-                self._write(folder, summaries, questions, sources)
+            with storage.writing("shards") as target:
+                for split in self.work.splits.values():
+                    split.place(target)
+                self._write(target, summaries, questions, sources)
 
-    def _decontaminator(self) -> tuple[Decontaminator | None, list[dict[str, object]]]:
+    def _questions(self) -> tuple[QuestionIndex | None, list[dict[str, object]]]:
         options = self.spec.decontaminate
         if not options.enabled:
             return None, []
-        index, files = build_index(self.context.job, self.context.stage, options)
-        return Decontaminator(index, options.action, options.remove), files
+        return build_index(self.context.job, self.context.stage, options)
 
-    def _duplicates(self) -> DuplicateFilter:
-        options = self.spec.deduplication
-        return DuplicateFilter(options, earlier_data(self.context, options, self.field))
-
-    def _fill(self, decontaminator: Decontaminator | None) -> None:
+    def _fill(self, crew: Crew) -> None:
         """Tokenise everything that is chosen, and say how far it is."""
-        spec, account = self.spec, self.account
-        encoder = make_encoder(spec.format, self.tokenizer, self.length, account)
-        total = sum(count_records(s, where) for s, where, _ in sources_of(spec, self.field))
-        metrics = self.context.metrics(after_step=-1)  # this stage always starts from nothing
-        started = logged = time.monotonic()
-        metrics.log(0, total, "documents", tokens=0)
-        mixed = needs_mixing(spec.sources, spec.mixture)
-        filler = Filler(self.splits, encoder, account, mixed)
-        chosen = choose(spec, self.field, decontaminator, account, self.duplicates)
-        for _ in filler.fill(chosen):
+        account = self.work.account
+        total = sum(count_records(s, where) for s, where, _ in sources_of(self.spec, self.field))
+        metrics = self.context.metrics(after_step=account.records or -1)
+        if account.records:
+            log.info("%d records are prepared already: going on after them", account.records)
+        began, before = time.monotonic(), account.tokens
+        logged = began
+        metrics.log(account.records, total, "documents", tokens=before)
+        for _ in self.work.fill(crew):
             now = time.monotonic()
             if now - logged > _LOG_INTERVAL_SECONDS:
                 logged = now
                 metrics.log(account.records, total, "documents", tokens=account.tokens)
-        filler.mix(spec.mixture, spec.seed, self.field)
-        seconds = max(time.monotonic() - started, 1e-9)
+        self.work.mix()
+        seconds = max(time.monotonic() - began, 1e-9)
         metrics.log(
             account.records,
             account.records,
             "documents",
             tokens=account.tokens,
-            tokensPerSecond=round(account.tokens / seconds, 1),
+            tokensPerSecond=round((account.tokens - before) / seconds, 1),
         )
         metrics.close()
 
-    def _settle(self, decontaminator: Decontaminator) -> None:
-        account = self.account
-        account.hits, account.touched = decontaminator.hits, decontaminator.documents
-        account.paragraphs, account.words = decontaminator.paragraphs, decontaminator.words
-
     def _check_not_empty(self) -> None:
-        validation = self.spec.validation
+        validation, account = self.spec.validation, self.work.account
         if not self._learns("train"):
             raise DataError(
-                f"{self.field}: nothing is left to train on ({self.account.explain_nothing()})",
+                f"{self.field}: nothing is left to train on ({account.explain_nothing()})",
                 "add sources, lower `validation.fraction` or raise `pack.sequenceLength`",
             )
         if (validation.sources or validation.fraction) and not self._learns("validation"):
             raise DataError(
-                f"{self.field}.validation: no record is held out "
-                f"({self.account.explain_nothing()})",
+                f"{self.field}.validation: no record is held out ({account.explain_nothing()})",
                 "raise `validation.fraction`, give `validation.sources`, or remove `validation`",
             )
 
     def _learns(self, split: str) -> bool:
-        return self.splits[split].learned_tokens > 0
+        return self.work.splits[split].learned_tokens > 0
 
     def _source_digests(self) -> list[dict[str, Any]]:
         return [
@@ -159,11 +149,11 @@ class _Preparation:
         sources: list[dict[str, Any]],
     ) -> None:
         short = {
-            **self.account.counts(),
+            **self.work.account.counts(),
             "padding": {name: self._padding(s) for name, s in summaries.items()},
-            "shares": self.account.shares(),
-            "licenses": self.account.licenses.to_dict(),
-            "card": card(self.account, self.duplicates),
+            "shares": self.work.account.shares(),
+            "licenses": self.work.account.licenses.to_dict(),
+            "card": card(self.work.account, self.work.duplicates),
         }
         full = {
             "model": self.spec.model or self.context.job.spec.model,
@@ -171,9 +161,9 @@ class _Preparation:
             "splits": self._stated(summaries),
             **short,
             "questions": questions,
-            "hits": [hit.to_dict() for hit in self.account.hits],
+            "hits": [hit.to_dict() for hit in self.work.account.hits],
         }
-        self.duplicates.write(folder)
+        self.work.duplicates.write(folder)
         text = json.dumps(full, indent=2, ensure_ascii=False) + "\n"
         (folder / "report.json").write_text(text, encoding="utf-8")
         manifest.write(

@@ -21,6 +21,11 @@ def is_held_out(key: bytes, fraction: float) -> bool:
     return uniform(key, "validation") < fraction
 
 
+def is_in_part(key: bytes, fraction: float) -> bool:
+    """Whether a record belongs to a part of the corpus; a larger part holds a smaller one."""
+    return uniform(key, "fraction") < fraction
+
+
 def copies(key: bytes, weight: float, seed: int) -> int:
     """How often an epoch shows a record: ``weight`` on average, its whole part at the least."""
     whole = math.floor(weight)

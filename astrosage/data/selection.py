@@ -1,34 +1,77 @@
-"""Which records are used: read, cleaned, deduplicated, decontaminated, split and weighted."""
+"""Which records are used: read in order, deduplicated, split and weighted.
+
+What can be done to a record alone (:mod:`astrosage.data.examine`) is done elsewhere, maybe by many;
+here is what depends on the records before it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from astrosage.data.account import Account, SourceAccount
 from astrosage.data.cleaning import Cleaner
-from astrosage.data.decontaminate import Decontaminator
-from astrosage.data.deduplicate import Deduplicator, record_key
+from astrosage.data.deduplicate import Deduplicator
 from astrosage.data.duplicates import DuplicateFilter
-from astrosage.data.licenses import LicensePolicy, check_licenses
+from astrosage.data.examine import Batch, Examined, Good
+from astrosage.data.formats.base import Mark, Reading
+from astrosage.data.licenses import check_licenses
 from astrosage.data.mixing import needs_mixing
 from astrosage.data.records import Record
-from astrosage.data.sampling import copies, is_held_out
-from astrosage.data.sources import read_records
-from astrosage.data.steps import count_words
+from astrosage.data.sampling import copies, is_held_out, is_in_part
+from astrosage.data.sources import read_on, read_records
 from astrosage.data.tally import Tally
-from astrosage.spec.stages import PrepareSpec, Source
+from astrosage.spec.prepare import PrepareSpec
+from astrosage.spec.sources import Source
+
+BATCH_RECORDS = 256
+BATCH_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A record that is used: in which split, how often, whose account it is on, its hash."""
+    """A record that is used: in which split, how often, whose account it is on, its hash.
+
+    ``copies`` is 0 where the source's weight or share leaves it out.
+    """
 
     record: Record
     split: str
     copies: int
     account: SourceAccount
     key: bytes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where reading stands: so many records of a file are used.
+
+    Attributes:
+        source: The source's number, validation first.
+        mark: Where the file began.
+        records: Records of it that lie behind.
+    """
+
+    source: int = 0
+    mark: Mark = field(default_factory=Mark)
+    records: int = 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """A batch of records as they were read.
+
+    Attributes:
+        batch: The records; none at the end of a source.
+        number: Whose they are.
+        place: Where reading goes on after them.
+        tally: What reading the source left out or changed; still grows.
+    """
+
+    batch: Batch
+    number: int
+    place: Place
+    tally: Tally
 
 
 def sources_of(spec: PrepareSpec, field: str) -> Iterator[tuple[Source, str, bool]]:
@@ -39,14 +82,8 @@ def sources_of(spec: PrepareSpec, field: str) -> Iterator[tuple[Source, str, boo
         yield source, f"{field}.sources[{i}]", False
 
 
-def choose(
-    spec: PrepareSpec,
-    field: str,
-    decontaminator: Decontaminator | None,
-    account: Account,
-    duplicates: DuplicateFilter | None = None,
-) -> Iterator[Chosen]:
-    """Stream the records that are used; keeps a 16-byte key of each, not its text.
+class Selection:
+    """Takes one record after another; keeps a 16-byte key of each, not its text.
 
     A training record equal to one of ``validation.sources`` is left out. Validation records count
     once whatever their source's weight. Where the mixture decides how often a record is seen, all
@@ -55,98 +92,119 @@ def choose(
     Args:
         spec: The stage's spec.
         field: Its place in the run file.
-        decontaminator: None leaves decontamination out.
         account: Kept up to date.
-        duplicates: What earlier data holds is in it already; None: there is none.
+        duplicates: What earlier data holds is in it already.
+        cleaner: Finds the boilerplate of each source.
+
+    Attributes:
+        place: Where reading goes on after what was taken.
 
     Raises:
         SpecError: If a source cannot have a licence that the stage takes.
-        NotFoundError, DataError: At the first record that cannot be used.
     """
-    check_licenses(spec, field)
-    account.licenses = LicensePolicy(spec.licenses)
-    account.cleaner = Cleaner(spec.clean, f"{field}.clean")
-    duplicates = duplicates or DuplicateFilter(spec.deduplication)
-    selection = _Selection(spec, account, account.cleaner, duplicates, decontaminator)
-    for source, where, is_validation in sources_of(spec, field):
-        own = SourceAccount(source, is_validation)
-        account.sources.append(own)
-        if account.cleaner.learns:
-            account.cleaner.learn(read_records(source, spec.format, where, Tally()))
-        for record in read_records(source, spec.format, where, own.reading):
-            own.records += 1
-            if chosen := selection.choose(record, own):
-                yield chosen
-
-
-class _Selection:
-    """Takes one record after another through the steps."""
 
     def __init__(
         self,
         spec: PrepareSpec,
+        field: str,
         account: Account,
-        cleaner: Cleaner,
         duplicates: DuplicateFilter,
-        decontaminator: Decontaminator | None,
+        cleaner: Cleaner,
     ) -> None:
-        self._spec, self._account, self._cleaner = spec, account, cleaner
-        self._duplicates, self._decontaminator = duplicates, decontaminator
+        check_licenses(spec, field)
+        self._spec, self._field, self._account = spec, field, account
+        self._duplicates, self._cleaner = duplicates, cleaner
         self._held_out = Deduplicator()
         self._mixed = needs_mixing(spec.sources, spec.mixture)
+        self.place = Place()
 
-    def choose(self, record: Record, own: SourceAccount) -> Chosen | None:
-        """The record as it is used; None if it is left out, which is counted."""
-        account, steps = self._account, self._account.steps
-        words = count_words(record)
-        steps.passed("read", words)
-        if not account.licenses.admits(record.license or own.source.license):
-            return None
-        steps.passed("licence", words)
-        cleaned = self._cleaner.apply(record)
-        if cleaned is None:
-            return None
-        if not any(cleaned.texts):
-            account.empty += 1
-            return None
-        words = count_words(cleaned)
-        steps.passed("clean", words)
-        key = record_key(cleaned)
-        if self._is_duplicate(cleaned, key, own):
-            return None
-        steps.passed("deduplicate", words)
-        if self._decontaminator is not None:
-            kept = self._decontaminator.apply(cleaned)
-            if not any(kept.texts):
-                account.contaminated += 1
-                return None
-            words = words if kept is cleaned else count_words(kept)
-            cleaned = kept
-        steps.passed("decontaminate", words)
-        chosen = self._sampled(cleaned, key, own)
-        if chosen is not None:
-            steps.passed("sample", words)
-        return chosen
+    def read(self) -> Iterator[Read]:
+        """All records from :attr:`place` on, in batches of one source each.
 
-    def _is_duplicate(self, record: Record, key: bytes, own: SourceAccount) -> bool:
+        Raises:
+            NotFoundError, DataError: At the first record that cannot be used.
+        """
+        start = self.place
+        for number, (source, where, _) in enumerate(sources_of(self._spec, self._field)):
+            if number < start.source:
+                continue
+            lines = frozenset[str]()
+            if self._cleaner.learns:
+                lines = self._cleaner.learnt(
+                    read_records(source, self._spec.format, where, Tally())
+                )
+            begun = start if number == start.source else Place(number)
+            reading = Reading.taken_up(source, self._spec.format, where, begun.mark)
+            for records, place in _batches(reading, begun):
+                batch = Batch(records, source.license, lines)
+                yield Read(batch, number, place, reading.tally)
+
+    def take(self, read: Read, examined: Examined) -> Iterator[Chosen]:
+        """Those of a batch that are used; the others are counted."""
+        own = self._own(read)
+        self._account.take(own, examined)
+        for good in examined.good:
+            if not self._is_duplicate(good, own):
+                self._account.steps.passed("deduplicate", good.words)
+                yield self._decided(good, own)
+        self.place = read.place
+
+    def growth(self) -> tuple[bytes, dict[str, object]]:
+        """What was remembered since this was last asked; :meth:`grow` takes it."""
+        return self._held_out.growth(), self._duplicates.growth()
+
+    def grow(self, growth: tuple[bytes, dict[str, object]]) -> None:
+        """Take up what an interrupted run had remembered, part after part."""
+        self._held_out.grow(growth[0])
+        self._duplicates.grow(growth[1])
+
+    def _own(self, read: Read) -> SourceAccount:
+        sources = self._account.sources
+        if read.number == len(sources):
+            source, _, is_validation = list(sources_of(self._spec, self._field))[read.number]
+            sources.append(SourceAccount(source, is_validation))
+        own = sources[read.number]
+        own.reading = read.tally
+        return own
+
+    def _is_duplicate(self, good: Good, own: SourceAccount) -> bool:
         account = self._account
         if own.validation:
-            self._held_out.is_new(key)
-        elif key in self._held_out:
+            self._held_out.is_new(good.key)
+        elif good.key in self._held_out:
             account.held_out += 1
             return True
-        reason = self._duplicates.reason(record, key)
+        reason = self._duplicates.reason(good.record, good.key, good.fingerprint)
         account.duplicates += reason == "equal"
         account.near_duplicates += reason == "near"
         account.earlier += reason == "earlier"
         return reason is not None
 
-    def _sampled(self, record: Record, key: bytes, own: SourceAccount) -> Chosen | None:
-        spec = self._spec
+    def _decided(self, good: Good, own: SourceAccount) -> Chosen:
+        spec, key = self._spec, good.key
         if own.validation or is_held_out(key, spec.validation.fraction):
-            return Chosen(record, "validation", 1, own, key)
+            return Chosen(good.record, "validation", 1, own, key)
+        if spec.fraction is not None and not is_in_part(key, spec.fraction):
+            return Chosen(good.record, "train", 0, own, key)
         times = 1 if self._mixed else copies(key, own.source.times, spec.seed)
-        if times:
-            return Chosen(record, "train", times, own, key)
-        self._account.not_sampled += 1
-        return None
+        return Chosen(good.record, "train", times, own, key)
+
+
+def _batches(reading: Reading, start: Place) -> Iterator[tuple[list[Record], Place]]:
+    """The records that come after a place, with the place that comes after them."""
+    records: list[Record] = []
+    characters, passed = 0, start.records
+    mark, count = reading.mark, 0
+    for record in read_on(reading):
+        if reading.mark is not mark:
+            mark, count = reading.mark, 0
+        count += 1
+        if passed:
+            passed -= 1
+            continue
+        records.append(record)
+        characters += sum(map(len, record.texts))
+        if len(records) == BATCH_RECORDS or characters >= BATCH_CHARACTERS:
+            yield records, Place(start.source, mark, count)
+            records, characters = [], 0
+    yield records, Place(start.source + 1)

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,9 +190,30 @@ class ShardWriter:
             self._write(self._waiting)
             self._waiting = []
 
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` takes, once the files are stored."""
+        documents = self._folder / DOCUMENTS
+        return {
+            "waiting": self._waiting,
+            "sequences": self.sequences,
+            "shards": self.shards,
+            "documents": documents.stat().st_size if documents.is_file() else 0,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where an interrupted writer was; what it wrote after that is written again."""
+        self._waiting = state["waiting"]
+        self.sequences, self.shards = state["sequences"], state["shards"]
+        if state["documents"]:
+            os.truncate(self._folder / DOCUMENTS, state["documents"])
+        else:
+            (self._folder / DOCUMENTS).unlink(missing_ok=True)
+
     def _write(self, rows: list[list[Piece]]) -> None:
         for name, array in zip(ARRAYS, _arrays(rows, self._row_length, self._pad_id), strict=True):
-            np.save(shard_path(self._folder, self._split, self.shards, name), array)
+            path = shard_path(self._folder, self._split, self.shards, name)
+            path.unlink(missing_ok=True)  # an interrupted run's may be linked to from elsewhere
+            np.save(path, array)
         with (self._folder / DOCUMENTS).open("a", encoding="utf-8") as documents:
             _write_documents(documents, self._split, self.shards * self._most, rows)
         self.shards += 1

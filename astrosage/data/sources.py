@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from astrosage.data.formats.base import File, Reading
-from astrosage.data.formats.kinds import kind_of, reader
+from astrosage.data.formats.kinds import PARTED, kind_of, reader
 from astrosage.data.reading import count_lines
 from astrosage.data.records import Format, Record
 from astrosage.data.tally import Tally
@@ -129,8 +129,14 @@ def read_records(
     """
     reading = Reading(source, format, field, tally if tally is not None else Tally())
     reading.glance = glance
-    for kind, files in _by_kind(source, format, field):
-        yield from reader(kind)(files, reading)
+    yield from read_on(reading)
+
+
+def read_on(reading: Reading) -> Iterator[Record]:
+    """The records from the reading's mark on; see :func:`read_records`."""
+    for kind, files in _by_kind(reading.source, reading.format, reading.field):
+        if kind in PARTED or reading.begin(len(files)):
+            yield from reader(kind)(files, reading)
     reading.judge()
 
 

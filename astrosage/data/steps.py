@@ -27,6 +27,12 @@ class Steps:
         self.documents[step] += 1
         self.words[step] += words
 
+    def add(self, other: Steps) -> None:
+        """Take up what was counted elsewhere."""
+        for step in STEPS:
+            self.documents[step] += other.documents[step]
+            self.words[step] += other.words[step]
+
     def to_list(self) -> list[dict[str, Any]]:
         """As the report has it, in order."""
         return [

@@ -33,6 +33,10 @@ class Tally:
             if len(known) < _EXAMPLES:
                 known.append(example[:_EXAMPLE_LENGTH])
 
+    def copy(self) -> Tally:
+        """What was counted so far."""
+        return Tally(self.counts.copy(), {kind: list(v) for kind, v in self.examples.items()})
+
     def update(self, counts: Mapping[str, int], where: str = "") -> None:
         """Count all of ``counts``, found in ``where``."""
         for kind, times in counts.items():

@@ -21,6 +21,7 @@ from astrosage.spec.job import AstroJob
 from astrosage.spec.local import in_pods
 from astrosage.spec.stages import (
     BenchSpec,
+    GenerateSpec,
     MergeSpec,
     PrepareSpec,
     Source,
@@ -218,11 +219,11 @@ def _check_inputs(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None:
         if isinstance(stage.body, PrepareSpec):
             check_licenses(stage.body, f"{graph.path_of(job, stage)}.prepare")
     for field, source, format_ in _sources(job, stages):
-        if _can_read(source.path, remote):
+        if _can_read(source.path, remote) and not graph.makes(job, source.path):
             check_source(source, format_, field)
     seen: set[str] = set()
     for field, path, layout in _question_files(job, stages):
-        if path not in seen and _can_read(path, remote):
+        if path not in seen and _can_read(path, remote) and not graph.makes(job, path):
             from astrosage.bench.questions import load
 
             load(path, field, layout)
@@ -246,6 +247,9 @@ def _sources(
                 yield f"{where}.prepare.sources[{i}]", source, body.format
             for i, source in enumerate(body.validation.sources):
                 yield f"{where}.prepare.validation.sources[{i}]", source, body.format
+        elif isinstance(body, GenerateSpec):
+            for i, source in enumerate(body.sources):
+                yield f"{where}.generate.sources[{i}]", source, "text"
         elif isinstance(body, BenchSpec):
             for i, source in enumerate(body.heldout):
                 yield f"{where}.bench.heldout[{i}]", source, "text"
@@ -276,8 +280,21 @@ def _warnings(job: AstroJob, stages: Sequence[Stage], machine: Machine | None) -
                 f"{graph.path_of(job, stage)}.prepare.decontaminate is off: a score on questions "
                 "that were trained on says nothing"
             )
+        if stage.generate:
+            yield from _generating(f"{graph.path_of(job, stage)}.generate", stage.generate)
     for field, cluster in _clusters(job, stages):
         if machine is not None and isinstance(cluster.workers, Elastic):
             fits = int(machine.cpus // cluster.resources_per_worker.cpu)
             if cluster.max_workers > fits:
                 yield f"{field}.workers.max: {cluster.max_workers}, but this machine fits {fits}"
+
+
+def _generating(field: str, spec: GenerateSpec) -> Iterator[str]:
+    """What to know of a generate stage before money is spent."""
+    writer, grader = spec.writer, spec.grader
+    if grader is None:
+        yield f"{field}.grader is not given: nobody judges what is written, only automatic checks"
+    elif (grader.url, grader.model) == (writer.url, writer.model):
+        yield f"{field}.grader: the writer grades itself; another model sees more of its mistakes"
+    if spec.budget is None:
+        yield f"{field}.budget is not given: the stage asks until all passages are done"

@@ -8,7 +8,16 @@ from importlib.resources import files
 from pathlib import Path
 
 from astrosage import __version__
-from astrosage.report import costs, data, examples, provenance, scores, training
+from astrosage.report import (
+    costs,
+    data,
+    examples,
+    generated,
+    pilot,
+    provenance,
+    scores,
+    training,
+)
 from astrosage.report.facts import RunFacts, StageFacts, gather, problem
 from astrosage.report.text import Html, duration, join, moment, tag
 from astrosage.runs.directory import RunDirectory
@@ -56,11 +65,13 @@ def build_report(run: RunDirectory, fresh: Mapping[str, Path] | None = None) -> 
 def _sections(facts: RunFacts) -> list[tuple[str, str, Html]]:
     benches = [s for s in facts.of_kind("bench") if s.summary]
     return [
+        ("pilot", "Pilot", pilot.section(facts)),
         ("scores", "Scores", _each(scores.section, benches)),
         ("accuracy-cost", "Accuracy and cost", _each(costs.section, benches)),
         ("training", "Training", _each(training.section, facts.of_kind("train"))),
         ("examples", "Questions gained and lost", _each(examples.section, benches)),
         ("data", "Data", _each(data.section, facts.of_kind("prepare"))),
+        ("generated", "Generated data", _each(generated.section, facts.of_kind("generate"))),
         ("cost", "Time and cost", provenance.cost(facts)),
         ("lineage", "Where it comes from", provenance.lineage(facts)),
         ("reproduce", "How to reproduce it", _reproduce(facts)),

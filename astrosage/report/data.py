@@ -25,6 +25,7 @@ _COUNTS = {
     "notSampled": "Left out by weight or share",
     "overLongDropped": "Too long, dropped",
     "overLongCut": "Too long, cut",
+    "chatRefused": "Refused by the chat template, left out",
 }
 
 
@@ -46,6 +47,7 @@ def section(stage: StageFacts) -> Html:
             _shares(report),
             data_card.mixture(report.get("shares") or []),
             data_card.histograms(stage.name, card),
+            data_card.conversations(card),
             data_card.cleaning(card),
             data_card.clusters(card),
         ]

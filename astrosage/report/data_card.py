@@ -87,6 +87,29 @@ def cleaning(card: Mapping[str, Any]) -> Html:
     return join(parts)
 
 
+_CHAT = {
+    "answers": "Answers learnt",
+    "answersCut": "Answers cut off for their length",
+    "split": "Conversations with a sequence for each answer",
+    "sequences": "Sequences of those",
+    "traces": "Answers with a reasoning trace",
+    "emptyTraces": "Answers with an empty trace",
+    "tracesDropped": "Traces dropped",
+    "switchedOn": "Given the system prompt for reasoning",
+    "switchedOff": "Given the system prompt for none",
+    "offWithTrace": "Said to have no reasoning, had a trace",
+    "onWithoutTrace": "Said to have reasoning, had no trace",
+    "systemMerged": "System message put into the first question",
+}
+
+
+def conversations(card: Mapping[str, Any]) -> Html:
+    """What became of conversations and of the reasoning in them."""
+    found = card.get("chat") or {}
+    rows = [(words, count(found[name])) for name, words in _CHAT.items() if name in found]
+    return table("Conversations", ("What", "How many"), rows, numeric=(1,)) if rows else Html("")
+
+
 def clusters(card: Mapping[str, Any]) -> Html:
     """Clusters of near-duplicates, the largest with an example."""
     found = card.get("clusters") or {}

@@ -9,7 +9,7 @@ from astrosage.report.facts import RunFacts
 from astrosage.report.text import Html, count, join, tag
 from astrosage.spec import graph
 from astrosage.spec.job import AstroJob
-from astrosage.spec.stages import BenchSpec, PrepareSpec, Stage
+from astrosage.spec.stages import BenchSpec, GenerateSpec, PrepareSpec, Stage
 
 _BOX, _HEIGHT, _GAP, _ROW = 128, 42, 14, 74
 _LETTERS = 15  # of a box's first line, in bold type of 13 units
@@ -80,7 +80,7 @@ def network(job: AstroJob, phases: dict[str, str]) -> tuple[list[Node], list[tup
         for reference in made_of:
             label = _short(reference)
             nodes.setdefault(label, Node(label, "model", 0, "given"))
-        for label, what in _files(stage):
+        for label, what in _files(job, stage):
             nodes.setdefault(label, Node(label, what, 0, "given"))
             made_of.append(label)
         level = 1 + max((nodes[_short(m)].level for m in made_of), default=0)
@@ -91,12 +91,15 @@ def network(job: AstroJob, phases: dict[str, str]) -> tuple[list[Node], list[tup
     return sorted(nodes.values(), key=lambda n: n.level), list(dict.fromkeys(edges))
 
 
-def _files(stage: Stage) -> list[tuple[str, str]]:
+def _files(job: AstroJob, stage: Stage) -> list[tuple[str, str]]:
+    """What a stage was given as files; what another stage makes is not among it."""
     body = stage.body
-    if isinstance(body, PrepareSpec):
-        return [(f"texts of {stage.name}", _counted(len(body.sources), "source"))]
+    if isinstance(body, PrepareSpec | GenerateSpec):
+        given = [s for s in body.sources if not graph.makes(job, s.path)]
+        return [(f"texts of {stage.name}", _counted(len(given), "source"))] if given else []
     if isinstance(body, BenchSpec):
-        return [(f"questions of {stage.name}", _counted(len(body.questions), "set"))]
+        sets = [q for q in body.questions if not graph.makes(job, q.path)]
+        return [(f"questions of {stage.name}", _counted(len(sets), "set"))] if sets else []
     return []
 
 

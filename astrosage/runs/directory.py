@@ -6,7 +6,7 @@
         job.yaml  lineage.json  progress.json
         stages/<stage>/
             spec.json  metrics.jsonl  logs/
-            shards/ | checkpoints/ | model/ | bench/
+            shards/ | generated/ | checkpoints/ | model/ | bench/
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from astrosage.spec.stages import Stage
 
 FORMAT_VERSION = 1
 _STOP = "stop-requested.json"
-ARTEFACTS = {"prepare": "shards", "train": "model", "merge": "model", "bench": "bench"}
+ARTEFACTS = {
+    "prepare": "shards",
+    "generate": "generated",
+    "train": "model",
+    "merge": "model",
+    "bench": "bench",
+}
 
 
 class StageDirectory:

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import did_you_mean
+from astrosage.spec.chat import reasoning_switch, with_system_prompt
 
 _MOST_STOPS = 16
 _INT64 = 2**63
@@ -207,11 +208,7 @@ class ChatBody(GenerateBody):
             for m in self.messages
         ]
         if self.reasoning:
-            switch = f"Reasoning: {self.reasoning}"
-            if messages[0]["role"] == "system":
-                messages[0]["content"] = f"{switch}\n\n{messages[0]['content']}"
-            else:
-                messages.insert(0, {"role": "system", "content": switch})
+            return with_system_prompt(messages, reasoning_switch(self.reasoning))
         return messages
 
 

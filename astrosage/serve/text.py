@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from astrosage.spec.chat import THINK_CLOSE, THINK_OPEN
+
 _REPLACEMENT = "\ufffd"
 # A UTF-8 character has at most four bytes, so at most three bytes can be waiting for their last.
 _MOST_HELD = 3
@@ -87,8 +89,8 @@ class ReasoningSplitter:
         inside: Whether the prompt has opened the block already.
     """
 
-    OPEN = "<think>"
-    CLOSE = "</think>"
+    OPEN = THINK_OPEN
+    CLOSE = THINK_CLOSE
 
     def __init__(self, *, inside: bool = False) -> None:
         self._state = "reasoning" if inside else "start"

@@ -9,12 +9,29 @@ from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import SpecModel
 from astrosage.spec.cluster import PositiveInt
+from astrosage.spec.endpoint import OPERATIONAL as ENDPOINT_OPERATIONAL
+from astrosage.spec.endpoint import Budget, Endpoint, Prices, around
 from astrosage.spec.kubernetes import rule, rules
 from astrosage.spec.prepare import Source
 
+__all__ = [
+    "AROUND",
+    "OPERATIONAL",
+    "BenchMethod",
+    "BenchSpec",
+    "Budget",
+    "Endpoint",
+    "Gate",
+    "Generation",
+    "HeldoutText",
+    "Layout",
+    "Prices",
+    "QuestionSet",
+    "Side",
+]
+
 Layout = Literal["astrosage", "astromlab", "astro-qa", "mmlu"]
 Side = Literal["inside", "outside"]
-Dollars = Annotated[float, Field(gt=0.0)]
 
 
 class QuestionSet(SpecModel):
@@ -22,7 +39,8 @@ class QuestionSet(SpecModel):
 
     path: str = Field(min_length=1)
     """JSONL or CSV (each also `.gz`) or Parquet: `id, question, choices, answer` and, if known,
-    `topic, year, explanation, article`; or another layout."""
+    `topic, year, explanation, article`; or another layout. Or the `generate` stage of
+    `kind: questions` that writes them."""
     layout: Layout | None = None
     """What the columns mean; default: recognised by their names. `astromlab` has one column an
     option and may have no keys: its answers are written to predictions.jsonl and not scored."""
@@ -40,45 +58,6 @@ class HeldoutText(Source):
 
     role: Side = "inside"
     """`inside` the field that the model is made for, or `outside` of it."""
-
-
-class Prices(SpecModel):
-    """What a service charges for tokens; costs are reported when it is given."""
-
-    input_per_million: Annotated[float, Field(ge=0.0)]
-    """A million tokens of prompts."""
-    output_per_million: Annotated[float, Field(ge=0.0)]
-    """A million tokens of answers, reasoning included."""
-    currency: Literal["USD"] = "USD"
-    """Currency."""
-
-
-class Endpoint(SpecModel):
-    """An OpenAI-compatible service."""
-
-    url: str = Field(pattern=r"^https?://")
-    """Base URL that ends in /v1."""
-    model: str
-    """The model's name there."""
-    api_key_env: str | None = None
-    """Environment variable that holds the key (never the key itself)."""
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Requests under way at once."""
-    prices: Prices | None = None
-    """Its price table."""
-    cache: str | None = Field(default=None, pattern=r"^/")
-    """A file on the machine of the stage that keeps answers for other runs too (an absolute path);
-    default: each run keeps its own."""
-
-
-class Budget(SpecModel):
-    """When to stop asking a service. What has been answered is kept, and is not asked again when
-    the run goes on; requests under way are waited for, so a little more may be spent."""
-
-    tokens: PositiveInt | None = None
-    """Tokens of prompts and answers."""
-    usd: Dollars | None = None
-    """USD, by `endpoint.prices`."""
 
 
 class Generation(SpecModel):
@@ -111,11 +90,10 @@ class Gate(SpecModel):
 OPERATIONAL: dict[str, Any] = {
     "gate": True,
     "budget": True,
-    "endpoint": {"concurrency": True, "cache": True},
+    "endpoint": dict.fromkeys(ENDPOINT_OPERATIONAL, True),
 }
 # The fields of a run that goes on which may change: those, and prices (answers are kept).
-AROUND = ("bench.gate", "bench.budget", "bench.endpoint.concurrency", "bench.endpoint.cache",
-          "bench.endpoint.prices")  # fmt: skip
+AROUND = ("bench.gate", "bench.budget", *around("bench.endpoint"))
 
 
 class BenchSpec(SpecModel):

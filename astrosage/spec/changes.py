@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from astrosage.spec.bench import AROUND as BENCH_AROUND
+from astrosage.spec.generate import AROUND as GENERATE_AROUND
 from astrosage.spec.train import OPERATIONAL
 
 # What one person sets by command and another does not write into a file.
@@ -20,6 +21,7 @@ _AROUND_STAGE = (
     "cluster",
     *(f"train.{to_camel(name)}" for name in OPERATIONAL),
     *BENCH_AROUND,
+    *GENERATE_AROUND,
 )
 _SHOWN = 12
 

@@ -9,9 +9,22 @@ from graphlib import CycleError, TopologicalSorter
 from astrosage.errors import SpecError
 from astrosage.spec.base import did_you_mean, nearest
 from astrosage.spec.job import AstroJob
-from astrosage.spec.stages import BenchSpec, MergeSpec, PrepareSpec, Stage, TrainSpec
+from astrosage.spec.stages import (
+    BenchSpec,
+    GenerateSpec,
+    MergeSpec,
+    PrepareSpec,
+    Stage,
+    TrainSpec,
+)
 
 MODEL_KINDS = ("train", "merge")
+_MAKERS = {
+    "model": MODEL_KINDS,
+    "data": ("prepare",),
+    "chat": ("generate",),
+    "questions": ("generate",),
+}
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,7 @@ class Reference:
 
     field: str
     value: str
-    wants: str  # "model" or "data"
+    wants: str  # "model", "data", or what a generate stage makes: "chat" or "questions"
 
 
 def references(job: AstroJob, stage: Stage) -> Iterator[Reference]:
@@ -31,6 +44,15 @@ def references(job: AstroJob, stage: Stage) -> Iterator[Reference]:
         for i, name in enumerate(body.deduplication.against):
             if is_stage_name(name):
                 yield Reference(f"prepare.deduplicate.against[{i}]", name, "data")
+        for field, path in _texts(body):
+            if makes(job, path):
+                yield Reference(field, path, "chat")
+        if body.decontaminate.enabled:
+            yield from _judged_by(job, "prepare.decontaminate", body.decontaminate.against)
+    elif isinstance(body, GenerateSpec):
+        if body.kind == "chat" and body.decontaminate:
+            judged = _judged_by(job, "generate.decontaminate", [])
+            yield from (ref for ref in judged if ref.value != stage.name)
     elif isinstance(body, TrainSpec):
         yield Reference("train.model", body.model or job.spec.model, "model")
         yield Reference("train.data", body.data, "data")
@@ -44,6 +66,38 @@ def references(job: AstroJob, stage: Stage) -> Iterator[Reference]:
             yield Reference("bench.model", body.model, "model")
         if body.baseline is not None:
             yield Reference("bench.baseline", body.baseline, "model")
+        for field, path in _questions(body):
+            if makes(job, path):
+                yield Reference(field, path, "questions")
+
+
+def _texts(body: PrepareSpec) -> Iterator[tuple[str, str]]:
+    """``(field, path)`` of a prepare stage's sources."""
+    for group, sources in (("", body.sources), ("validation.", body.validation.sources)):
+        for i, source in enumerate(sources):
+            yield f"prepare.{group}sources[{i}].path", source.path
+
+
+def _questions(body: BenchSpec) -> Iterator[tuple[str, str]]:
+    """``(field, path)`` of a bench stage's question files."""
+    for i, questions in enumerate(body.questions):
+        yield f"bench.questions[{i}].path", questions.path
+    if body.shots_from is not None:
+        yield "bench.shotsFrom", body.shots_from
+
+
+def _judged_by(job: AstroJob, field: str, against: Iterable[str]) -> Iterator[Reference]:
+    """Generate stages whose questions the run is judged by, which are made before what is kept
+    apart from them."""
+    sets = [q.path for s in job.spec.stages if s.bench is not None for q in s.bench.questions]
+    for path in dict.fromkeys([*against, *sets]):
+        if makes(job, path):
+            yield Reference(field, path, "questions")
+
+
+def makes(job: AstroJob, path: str) -> bool:
+    """Whether a path of texts or questions is the name of a stage of the run."""
+    return is_stage_name(path) and any(stage.name == path for stage in job.spec.stages)
 
 
 def is_stage_name(value: str) -> bool:
@@ -95,14 +149,31 @@ def check(job: AstroJob) -> None:
     for stage in job.spec.stages:
         for ref in references(job, stage):
             _check_reference(job, stage, ref, by_name)
+        _check_misspelt(job, stage)
     order(job)
+
+
+def _check_misspelt(job: AstroJob, stage: Stage) -> None:
+    """Refuse a path that can only be meant as a generate stage whose name it nearly is."""
+    body, makers = stage.body, [s.name for s in job.spec.stages if s.generate is not None]
+    paths: Iterable[tuple[str, str]] = ()
+    if isinstance(body, PrepareSpec) and body.format == "chat":
+        paths = _texts(body)
+    elif isinstance(body, BenchSpec):
+        paths = _questions(body)
+    for field, path in paths:
+        if is_stage_name(path) and not makes(job, path) and nearest(path, makers) is not None:
+            raise SpecError(
+                f"{path_of(job, stage)}.{field}: there is no stage `{path}`",
+                f"{did_you_mean(path, makers)}; a file of that name is written `./{path}`",
+            )
 
 
 def _check_reference(
     job: AstroJob, stage: Stage, ref: Reference, by_name: dict[str, Stage]
 ) -> None:
     where = f"{path_of(job, stage)}.{ref.field}"
-    kinds = ("prepare",) if ref.wants == "data" else MODEL_KINDS
+    kinds = _MAKERS[ref.wants]
     fitting = [s.name for s in job.spec.stages if s.kind in kinds and s is not stage]
     target = by_name.get(ref.value)
     if target is None:
@@ -121,6 +192,28 @@ def _check_reference(
             f"{where}: stage `{ref.value}` is a {target.kind} stage, a {' or '.join(kinds)} "
             f"stage is needed",
             "allowed: " + (", ".join(fitting) or "none in this file"),
+        )
+    else:
+        _check_product(stage, ref, target, where)
+
+
+def _check_product(stage: Stage, ref: Reference, target: Stage, where: str) -> None:
+    """Refuse what a generate stage makes where the other kind is needed."""
+    made = target.generate
+    if made is None:
+        return
+    if made.kind != ref.wants:
+        questions = ref.wants == "questions"
+        raise SpecError(
+            f"{where}: stage `{target.name}` makes {made.kind}, {ref.wants} is needed",
+            "a bench stage takes `generate` stages of `kind: questions`"
+            if questions
+            else "nothing is trained on benchmark questions: name a stage of `kind: chat`",
+        )
+    if stage.prepare is not None and ref.wants == "chat" and stage.prepare.format != "chat":
+        raise SpecError(
+            f"{where}: stage `{target.name}` makes chats, but `prepare.format` is text",
+            f"set `format: chat` in stage `{stage.name}`",
         )
 
 

@@ -34,6 +34,7 @@ _FIELDS: dict[str, tuple[tuple[str, Kind], ...]] = {
         ("deduplicate.against.*", "source"),
         ("decontaminate.against.*", "questions"),
     ),
+    "generate": tuple((f"sources.*.{name}", "source") for name in _SOURCE),
     "train": (("model", "model"),),
     "merge": (("base", "model"), ("models.*.model", "model")),
     "bench": (
@@ -44,6 +45,9 @@ _FIELDS: dict[str, tuple[tuple[str, Kind], ...]] = {
         *((f"heldout.*.{name}", "source") for name in _SOURCE),
     ),
 }
+
+# Beside models: the fields that a stage of the run may stand in.
+_MAY_BE_STAGE = (".path", ".against.*", "shots_from")
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def _places(job: AstroJob) -> Iterator[tuple[Any, str | int, Named]]:
             where = f"spec.stages[{i}].{stage.kind}"
             for holder, key, field in _walk(stage.body, path.split("."), where):
                 value = holder[key] if isinstance(holder, list) else getattr(holder, str(key))
-                may_be_stage = kind == "model" or path.startswith("deduplicate")
+                may_be_stage = kind == "model" or path.endswith(_MAY_BE_STAGE)
                 if value is not None and not (may_be_stage and value in stages):
                     yield holder, key, Named(field, kind, value)
 

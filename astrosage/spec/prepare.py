@@ -8,12 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import SpecModel
+from astrosage.spec.chat import Chat
 from astrosage.spec.clean import Clean
 from astrosage.spec.deduplicate import Deduplicate
 from astrosage.spec.mixture import Mixture, check_shares
 from astrosage.spec.sources import Licenses, Source
 
 __all__ = [
+    "Chat",
     "Clean",
     "Decontaminate",
     "Deduplicate",
@@ -40,12 +42,12 @@ class Decontaminate(SpecModel):
     """Off only on purpose; the lineage records it."""
     against: list[str] = []
     """Question files; those of the run's bench stages are always added."""
-    ngram: Annotated[int, Field(ge=5, le=50)] = 13
-    """Words in a row that count as contamination when a text shares them with a question (a
-    shorter question counts when it stands whole)."""
-    ngrams: Annotated[list[Annotated[int, Field(ge=5, le=50)]], Field(max_length=2)] = []
-    """Instead of `ngram`: `[13, 8]` lets 13 words in a row decide alone, and runs of 8 words where
-    they cover at least `coverage` of a question."""
+    ngrams: Annotated[
+        list[Annotated[int, Field(ge=5, le=50)]], Field(min_length=1, max_length=2)
+    ] = [13, 8]
+    """Words in a row that count as contamination when a text shares them with a question. The
+    first decide alone (a shorter question counts when it stands whole), the second where they cover
+    at least `coverage` of a question; `[13]` leaves the second rule out."""
     coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of the words of a question (stem and options, of which the stem must be touched) that
     the shorter n-grams must cover within a paragraph. Runs that stand in more than three questions
@@ -68,7 +70,7 @@ class Decontaminate(SpecModel):
     @property
     def deciding(self) -> int:
         """Words in a row that decide alone."""
-        return self.ngrams[0] if self.ngrams else self.ngram
+        return self.ngrams[0]
 
     @property
     def covering(self) -> int | None:
@@ -91,8 +93,11 @@ class PrepareSpec(SpecModel):
     sources: list[Source] = Field(min_length=1)
     """What to read; at least one."""
     format: Literal["text", "chat"] = "text"
-    """`text`: documents for continued pre-training. `chat`: JSONL records with `messages`, rendered
-    with the model's chat template, loss on assistant tokens only."""
+    """`text`: documents for continued pre-training. `chat`: JSONL or Parquet records of
+    conversations (`sources[].layout`), rendered with the model's chat template, loss on assistant
+    tokens only."""
+    chat: Chat = Chat()
+    """How conversations become training sequences (`format: chat` only)."""
     model: str | None = None
     """The model whose tokenizer is used; default: the run's `spec.model`."""
     pack: Pack = Pack()
@@ -108,10 +113,33 @@ class PrepareSpec(SpecModel):
     """On by default."""
     validation: Validation = Validation()
     """Held-out records."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Train on this share of the records only, chosen by hash after cleaning and deduplication, so
+    that a smaller share is part of each larger one; held-out records stay. Default: all."""
     mixture: Mixture = Mixture()
     """How sources with `share`, or all of them by `temperature`, are brought into proportion."""
     seed: int = 0
     """Seeds sampling by weight."""
+
+    @model_validator(mode="after")
+    def _chat_options_for_chats(self) -> PrepareSpec:
+        if self.format == "chat":
+            return self
+        named = (("sources", self.sources), ("validation.sources", self.validation.sources))
+        told = [
+            f"{name}[{i}].layout"
+            for name, sources in named
+            for i, source in enumerate(sources)
+            if source.layout != "auto"
+        ]
+        told += ["chat"] if self.chat != Chat() else []
+        if told:
+            raise PydanticCustomError(
+                "chat",
+                "`{field}` belongs to `format: chat`, not to `format: text`",
+                {"field": told[0]},
+            )
+        return self
 
     @model_validator(mode="after")
     def _mixture_adds_up(self) -> PrepareSpec:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from astrosage.spec.base import SpecModel
+from astrosage.spec.chat import Layout
 
 Kind = Literal["auto", "text", "html", "jsonl", "parquet", "latex", "arxiv", "wikipedia", "cnxml"]
 """What a source's files are."""
@@ -134,7 +135,8 @@ class Source(SpecModel):
     """Text or chat files."""
 
     path: str = Field(min_length=1)
-    """Path, glob or URI. Relative paths are relative to the run file."""
+    """Path, glob or URI. Relative paths are relative to the run file. For `format: chat` also
+    the name of the `generate` stage that writes them."""
     kind: Kind = "auto"
     """What the files are. `auto` goes by their endings: `.txt`, `.md`, `.html`, `.jsonl`,
     `.parquet`, `.tex`, each also with `.gz` or `.zst`; the others are to be named."""
@@ -145,6 +147,11 @@ class Source(SpecModel):
     share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Share of all training tokens that the source is to have, instead of `weight`; its records are
     repeated or left out to reach it (`mixture.maxEpochs` bounds the repeats)."""
+    layout: Layout = "auto"
+    """How records of `format: chat` hold conversations, one way for the whole source: `messages`
+    (role and content), `sharegpt` (from and value), `openhermes`, `alpaca` (instruction, input,
+    output), `nemotron` (input, output, system_prompt, reasoning). `auto` goes by the first
+    record."""
     text_field: str = "text"
     """The field of JSONL and Parquet records that holds the text (`format: text` only)."""
     license: str | None = None

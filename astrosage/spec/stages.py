@@ -1,4 +1,4 @@
-"""A stage of a run: a name and one of prepare, train, merge, bench."""
+"""A stage of a run: a name and one of prepare, generate, train, merge, bench."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from astrosage.spec.base import SpecModel
 from astrosage.spec.bench import OPERATIONAL as BENCH_OPERATIONAL
 from astrosage.spec.bench import BenchSpec, QuestionSet
 from astrosage.spec.cluster import Cluster
+from astrosage.spec.endpoint import Endpoint
+from astrosage.spec.generate import GenerateSpec
 from astrosage.spec.kubernetes import rule, rules
 from astrosage.spec.merge import MergeSpec
 from astrosage.spec.prepare import PrepareSpec, Source
@@ -28,6 +30,7 @@ StageName = Annotated[
 __all__ = [
     "BenchSpec",
     "CheckpointSpec",
+    "GenerateSpec",
     "MergeSpec",
     "PrepareSpec",
     "QuestionSet",
@@ -40,19 +43,21 @@ __all__ = [
 
 
 class Stage(SpecModel):
-    """One step of the run: a name and exactly one of prepare, train, merge, bench."""
+    """One step of the run: a name and exactly one of prepare, generate, train, merge, bench."""
 
     model_config = rules(
         rule(
-            "[has(self.prepare), has(self.train), has(self.merge), has(self.bench)]"
-            ".filter(x, x).size() == 1",
-            "a stage has exactly one of prepare, train, merge, bench",
+            "[has(self.prepare), has(self.generate), has(self.train), has(self.merge), "
+            "has(self.bench)].filter(x, x).size() == 1",
+            "a stage has exactly one of prepare, generate, train, merge, bench",
         )
     )
 
     name: StageName
     prepare: PrepareSpec | None = None
     """Texts or chats to token shards."""
+    generate: GenerateSpec | None = None
+    """Passages to question-answer pairs or benchmark questions, written by a served model."""
     train: TrainSpec | None = None
     """Continued pre-training or fine-tuning."""
     merge: MergeSpec | None = None
@@ -69,14 +74,14 @@ class Stage(SpecModel):
         if len(given) != 1:
             raise PydanticCustomError(
                 "one_kind",
-                "a stage has exactly one of prepare, train, merge, bench; found {found}",
+                "a stage has exactly one of prepare, generate, train, merge, bench; found {found}",
                 {"found": ", ".join(given) or "none"},
             )
         return self
 
     @property
     def kind(self) -> str:
-        """`prepare`, `train`, `merge` or `bench`."""
+        """`prepare`, `generate`, `train`, `merge` or `bench`."""
         return next(k for k in KINDS if getattr(self, k) is not None)
 
     def identity(self) -> dict[str, Any]:
@@ -85,14 +90,26 @@ class Stage(SpecModel):
         left_out: Any = set(OPERATIONAL) if isinstance(body, TrainSpec) else None
         if isinstance(body, BenchSpec):
             left_out = BENCH_OPERATIONAL
+        elif isinstance(body, GenerateSpec):
+            left_out = body.left_out
         return body.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=left_out)
 
     @property
-    def body(self) -> PrepareSpec | TrainSpec | MergeSpec | BenchSpec:
+    def endpoints(self) -> list[Endpoint]:
+        """The services that the stage asks."""
+        found: list[Endpoint | None] = []
+        if self.bench is not None:
+            found = [self.bench.endpoint]
+        elif self.generate is not None:
+            found = [self.generate.writer, self.generate.grader]
+        return [endpoint for endpoint in found if endpoint is not None]
+
+    @property
+    def body(self) -> PrepareSpec | GenerateSpec | TrainSpec | MergeSpec | BenchSpec:
         """The kind's own spec."""
         body = getattr(self, self.kind)
-        assert isinstance(body, PrepareSpec | TrainSpec | MergeSpec | BenchSpec)
+        assert isinstance(body, PrepareSpec | GenerateSpec | TrainSpec | MergeSpec | BenchSpec)
         return body
 
 
-KINDS = ("prepare", "train", "merge", "bench")
+KINDS = ("prepare", "generate", "train", "merge", "bench")

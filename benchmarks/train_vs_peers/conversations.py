@@ -90,7 +90,7 @@ def _conversations(pairs: list[Any], choose: random.Random, encoder: ChatEncoder
         for pair in choose.sample(pairs, wanted):
             # A system turn is only allowed at the start.
             more = messages + [m for m in pair if not (messages and m["role"] == "system")]
-            (tried,) = encoder.encode([_record(more)])
+            ((tried,),) = encoder.encode([_record(more)])
             if len(tried.ids) > longest:
                 break
             messages, encoded = more, tried

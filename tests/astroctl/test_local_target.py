@@ -32,6 +32,27 @@ def passed(tracking: list[str], tmp_path: Path) -> dict[str, Any]:
     return dict(target.runtime_env(submission)["env_vars"])
 
 
+def test_a_generate_stage_gets_the_keys_that_it_names(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRITER_KEY", "one")
+    monkeypatch.setenv("GRADER_KEY", "two")
+    monkeypatch.setenv("OTHER_KEY", "three")
+    service = {"url": "https://api.example.org/v1", "model": "m"}
+    made = {
+        "sources": [{"path": "/a.md"}],
+        "writer": {**service, "apiKeyEnv": "WRITER_KEY"},
+        "grader": {**service, "apiKeyEnv": "GRADER_KEY"},
+    }
+    spec = {"model": "m", "storage": str(tmp_path), "stages": [{"name": "qa", "generate": made}]}
+    target = LocalTarget()
+    target.check(parse({"metadata": {"name": "r"}, "spec": spec}))
+    submission = Submission(id="default-r-1", run_uri=str(tmp_path), stages=["qa"], attempt=1)
+    handed = dict(target.runtime_env(submission)["env_vars"])
+    assert (handed["WRITER_KEY"], handed["GRADER_KEY"]) == ("one", "two")
+    assert "OTHER_KEY" not in handed
+
+
 def test_trackers_get_the_variables_of_this_shell(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ def test_ask_prints_the_stream_and_sends_what_was_wanted(
         {
             "model": "m",
             "messages": [
-                {"role": "system", "content": "Reasoning: on\nBe brief."},
+                {"role": "system", "content": "Reasoning: on\n\nBe brief."},
                 {"role": "user", "content": "What?"},
             ],
             "max_tokens": 256,

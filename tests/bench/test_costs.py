@@ -5,7 +5,7 @@ import pytest
 from astrosage.bench.costs import summarize
 from astrosage.bench.results import Collected
 from astrosage.bench.tasks import Done, Task
-from astrosage.bench.usage import Usage, per_100k, price
+from astrosage.endpoints.usage import Usage, per_100k, price
 from astrosage.spec.bench import Prices
 
 PRICES = Prices(input_per_million=1.0, output_per_million=4.0)

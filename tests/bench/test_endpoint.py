@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from astrosage.bench import service as transport
 from astrosage.bench.answers import Answer as Written
 from astrosage.bench.endpoint import EndpointScorer
-from astrosage.bench.kept import NAME, KeptAnswers
 from astrosage.bench.question import Question
-from astrosage.bench.spending import Purse
 from astrosage.bench.tasks import Inputs, Writing, make
+from astrosage.endpoints import service as transport
+from astrosage.endpoints.kept import NAME, KeptAnswers
+from astrosage.endpoints.spending import Purse
 from astrosage.errors import AstroError, ClusterError, NotFoundError, SpecError
 from astrosage.runs.storage import Storage
 from astrosage.spec.bench import Budget, Endpoint
-from tests.bench.fake_service import Answer, Service, chat, reply, right_half, stem
+from tests.endpoints.fake_service import Answer, Service, chat, reply, right_half, stem
 
 pytestmark = pytest.mark.api
 TWO = Inputs(

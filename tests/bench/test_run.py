@@ -15,18 +15,18 @@ import pytest
 
 from astrosage import actors
 from astrosage.bench import inputs, pool, run
-from astrosage.bench import service as transport
-from astrosage.bench.kept import NAME as ANSWERS
 from astrosage.bench.tasks import Inputs, Writing, make
 from astrosage.context import StageContext
+from astrosage.endpoints import service as transport
+from astrosage.endpoints.kept import NAME as ANSWERS
 from astrosage.errors import CapacityError, DataError, NotFoundError, SpecError
 from astrosage.runs import manifest, metrics
 from astrosage.runs.directory import RunDirectory
 from astrosage.spec.load import parse
 from astrosage.spec.stages import BenchSpec
 from tests import tiny
-from tests.bench.fake_service import Service, right_half
 from tests.bench.samples import questions
+from tests.endpoints.fake_service import Service, right_half
 
 pytestmark = pytest.mark.e2e
 

@@ -96,7 +96,7 @@ def test_exactly_the_answers_and_their_ends_are_learnt(
         turns += [("user", question), ("assistant", answer)]
     if unanswered:
         turns.append(("user", "And then?"))
-    (found,) = encoder(tokenizer, template).encode([record(*turns)])
+    ((found,),) = encoder(tokenizer, template).encode([record(*turns)])
     expected = [answer + TEMPLATES[template] for _, answer in exchanges]
     assert learned_texts(tokenizer, found) == expected
     assert found.learned[-1] == 1
@@ -108,7 +108,7 @@ def test_tokens_are_those_of_the_templates_text_up_to_the_last_answer(
     tokenizer: Any, template: str
 ) -> None:
     chat = record(("user", "Why?"), ("assistant", "So."), ("user", "How?"), ("assistant", "Thus."))
-    (found,) = encoder(tokenizer, template).encode([chat])
+    ((found,),) = encoder(tokenizer, template).encode([chat])
     whole = tokenizer.apply_chat_template(list(chat.messages), tokenize=True, return_dict=False)
     assert list(found.ids) == whole[: len(found.ids)]
     prompt = tokenizer.apply_chat_template(
@@ -121,14 +121,15 @@ def test_tokens_are_those_of_the_templates_text_up_to_the_last_answer(
 def test_a_batch_is_its_records_one_by_one(tokenizer: Any) -> None:
     chats = [record(("user", "a"), ("assistant", "b" * n)) for n in range(1, 5)]
     encode = encoder(tokenizer, SMOLLM2).encode
-    together, alone = encode(chats), [encode([c])[0] for c in chats]
+    together = [c for (c,) in encode(chats)]
+    alone = [encode([c])[0][0] for c in chats]
     assert [list(c.ids) for c in together] == [list(c.ids) for c in alone]
     assert [c.answers for c in together] == [c.answers for c in alone]
 
 
 def test_cut_falls_on_a_turn(tokenizer: Any) -> None:
     chat = record(("user", "a"), ("assistant", "one"), ("user", "b"), ("assistant", "two"))
-    (whole,) = encoder(tokenizer, CHAT_TEMPLATE).encode([chat])
+    ((whole,),) = encoder(tokenizer, CHAT_TEMPLATE).encode([chat])
     (_, first_end), (_, last_end) = whole.answers
     assert last_end == len(whole.ids)
     uncut = whole.cut(last_end)
@@ -147,49 +148,71 @@ def test_reasoning_that_the_template_writes_is_learnt_with_the_answer(tokenizer:
         "{% if message['role'] == 'assistant' %}<think>\n</think>\n{% endif %}"
         "{{ message['content'] }}",
     )
-    (found,) = encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
+    ((found,),) = encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
     assert learned_texts(tokenizer, found) == ["<think>\n</think>\nb<|im_end|>"]
 
 
-def test_a_template_that_cuts_the_answer_is_refused(tokenizer: Any) -> None:
-    template = CHAT_TEMPLATE.replace(
-        "{{ message['content'] }}", "{{ message['content'].split('</think>')[-1] }}"
-    )
-    with pytest.raises(DataError, match=r"c\.jsonl, line 3, messages\[1\]: .*changes the assist"):
-        encoder(tokenizer, template).encode(
-            [record(("user", "a"), ("assistant", "<think>x</think>b"))]
-        )
-
-
-def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer: Any) -> None:
-    template = "{{ messages | length }}" + CHAT_TEMPLATE
-    with pytest.raises(DataError, match=r"line 3, messages\[1\]: the chat template renders"):
-        encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
-
-
-def test_a_template_that_drops_earlier_reasoning_is_refused_for_several_answers_only(
+def test_a_template_that_cuts_reasoning_out_does_not_cut_it_from_what_is_learnt(
     tokenizer: Any,
 ) -> None:
     template = CHAT_TEMPLATE.replace(
+        "{{ message['content'] }}", "{{ message['content'].split('</think>')[-1] }}"
+    )
+    chat = [("user", "a"), ("assistant", "<think>x</think>b"), ("user", "c"), ("assistant", "d")]
+    ((first, second),) = encoder(tokenizer, template).encode([record(*chat)])
+    assert learned_texts(tokenizer, first) == ["<think>x</think>b<|im_end|>"]
+    assert learned_texts(tokenizer, second) == ["d<|im_end|>"]
+    assert "<think>" not in tokenizer.decode(second.ids)
+
+
+def test_a_template_that_does_not_write_the_answer_is_refused(tokenizer: Any) -> None:
+    template = CHAT_TEMPLATE.replace(
         "{{ message['content'] }}",
-        "{% if loop.last %}{{ message['content'] }}"
-        "{% else %}{{ message['content'].split('</think>')[-1] }}{% endif %}",
+        "{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}",
     )
-    one = [("user", "a"), ("assistant", "<think>x</think>b")]
-    (found,) = encoder(tokenizer, template).encode([record(*one)])
-    assert learned_texts(tokenizer, found) == ["<think>x</think>b<|im_end|>"]
-    with pytest.raises(DataError, match="renders the turns before") as caught:
-        encoder(tokenizer, template).encode([record(*one, ("user", "c"), ("assistant", "d"))])
-    assert "one answer" in caught.value.hint
+    with pytest.raises(DataError, match=r"c\.jsonl, line 3, messages\[1\]: .*not write the answer"):
+        encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
 
 
-def test_a_token_across_the_border_is_refused(tokenizer: Any) -> None:
-    template = (
-        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<|im_end|>{% endfor %}"
-        "{% if add_generation_prompt %}assistant: {% endif %}"
+def test_a_template_whose_prompt_is_not_how_it_begins_answers_is_refused(tokenizer: Any) -> None:
+    template = CHAT_TEMPLATE.replace("prompt %}<|im_start|>assistant\n", "prompt %}Go: ")
+    with pytest.raises(DataError, match=r"messages\[1\]: .*begins an answer in another way"):
+        encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "b"))])
+
+
+def test_a_template_that_shows_earlier_turns_otherwise_gives_a_sequence_an_answer(
+    tokenizer: Any,
+) -> None:
+    template = "{{ messages | length }}" + CHAT_TEMPLATE
+    chat = record(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
+    ((first, second),) = encoder(tokenizer, template).encode([chat])
+    assert tokenizer.decode(first.ids).startswith("1<|im_start|>user\na")
+    assert tokenizer.decode(second.ids).startswith("3<|im_start|>user\na")
+    assert [learned_texts(tokenizer, c) for c in (first, second)] == [
+        ["b<|im_end|>"],
+        ["d<|im_end|>"],
+    ]
+
+
+def test_an_answer_that_a_turns_own_words_hold_is_not_taken_for_them(tokenizer: Any) -> None:
+    template = CHAT_TEMPLATE.replace(
+        "{{ message['content'] }}",
+        "{% if message['role'] == 'assistant' %}final<|endoftext|>{% endif %}"
+        "{{ message['content'] }}",
     )
-    with pytest.raises(DataError, match="a token spans the border"):
-        encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "the Sun"))])
+    ((found,),) = encoder(tokenizer, template).encode([record(("user", "a"), ("assistant", "fin"))])
+    assert learned_texts(tokenizer, found) == ["final<|endoftext|>fin<|im_end|>"]
+
+
+def test_refused_records_may_be_told_instead(tokenizer: Any) -> None:
+    good = record(("user", "a"), ("assistant", "b"))
+    bad = record(("user", "a"), ("assistant", "b<|im_end|>"))
+    told: list[tuple[int, str]] = []
+    found = encoder(tokenizer, CHAT_TEMPLATE).encode(
+        [bad, good], lambda place, error: told.append((place, error.message))
+    )
+    assert [len(sequences) for sequences in found] == [0, 1]
+    assert [(place, "control token" in message) for place, message in told] == [(0, True)]
 
 
 def test_a_template_that_refuses_a_role(tokenizer: Any) -> None:

@@ -121,12 +121,12 @@ def test_boilerplate_is_learnt_from_a_source() -> None:
     notice = "Downloaded from the archive on Monday"
     texts = [f"# The same heading here\n\n{notice}\n\nText {i} says {i}." for i in range(30)]
     found = cleaner(boilerplate={"enabled": True})
-    found.learn(map(record, texts))
+    found.learn(found.learnt(map(record, texts)))
     cleaned = found.apply(record(texts[3]))
     assert cleaned is not None
     assert cleaned.text == "# The same heading here\n\n\nText 3 says 3."
     assert found.to_dict()["boilerplate"] == [[notice, 1]]
-    found.learn(map(record, texts[:5]))  # the next source has too few documents
+    found.learn(found.learnt(map(record, texts[:5])))  # the next source has too few documents
     kept = found.apply(record(texts[3]))
     assert kept is not None
     assert notice in kept.text

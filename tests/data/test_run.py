@@ -261,6 +261,16 @@ def train_tokens(context: StageContext) -> int:
     return int(manifest.verify(shards(context))["splits"]["train"]["tokens"])
 
 
+def test_a_part_of_the_corpus_leaves_the_rest_unsampled(make: Make, tmp_path: Path) -> None:
+    context = make(sources=[{"path": numbered(tmp_path / "a.jsonl", 200)}], fraction=0.3)
+    run(context)
+    report = manifest.verify(shards(context))["report"]
+    assert 40 <= report["kept"] <= 80
+    assert report["notSampled"] == 200 - report["kept"]
+    steps = {s["step"]: s["documents"] for s in report["card"]["steps"]}
+    assert (steps["decontaminate"], steps["sample"]) == (200, report["kept"])
+
+
 def test_duplicates_are_dropped_unless_wanted(make: Make, tmp_path: Path) -> None:
     same = [{"text": "A star shines."}, {"text": " a STAR\nshines."}, {"text": "Another."}]
     source = [{"path": write_jsonl(tmp_path / "a.jsonl", *same, {"text": " \n"})}]

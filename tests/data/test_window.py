@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from astrosage.data import window
 from astrosage.data.shards import ARRAYS, Document, Piece, Split, shard_path, write_split
 from astrosage.data.waiting import Waiting
-from astrosage.data.window import WindowedSplit, scratch
+from astrosage.data.window import WindowedSplit
 
 T = 16
 
@@ -43,7 +43,7 @@ def test_one_window_gives_the_bytes_of_packing_as_a_whole(tmp_path: Path) -> Non
             target.documents += 1
             target.add(found, group)
     assert windowed.finish() == write_split(whole, split, T, 7)
-    windowed.move(parts[1])
+    windowed.place(parts[1])
     assert files(parts[1]) == files(whole)
 
 
@@ -80,18 +80,6 @@ def test_a_window_ends_by_tokens_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for piece in pieces(10, 6, 5, 5):
         split.add([piece])
     assert split.finish().sequences == 2
-
-
-def test_what_an_interrupted_run_left_goes(tmp_path: Path) -> None:
-    (tmp_path / ".shards.abc.scratch").mkdir()
-    (tmp_path / "metrics.jsonl").touch()
-    with scratch(tmp_path) as folder:
-        assert folder.parent == tmp_path
-        assert sorted(p.name for p in tmp_path.iterdir()) == [folder.name, "metrics.jsonl"]
-    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
-    with scratch(None) as elsewhere:
-        assert elsewhere.is_dir()
-    assert not elsewhere.exists()
 
 
 def test_documents_wait_in_order(tmp_path: Path) -> None:

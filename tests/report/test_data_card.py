@@ -11,6 +11,7 @@ import pytest
 
 from astrosage.context import StageContext
 from astrosage.data.run import run
+from astrosage.report import data_card
 from astrosage.report.build import build_report
 from astrosage.report.charts import collecting
 from astrosage.runs import manifest
@@ -115,3 +116,11 @@ def test_the_card_shows_all_of_it(page: tuple[str, dict[str, Any], list[str]]) -
         assert shown in html, shown
     assert "lengths-corpus" in figures
     assert sum(n for _, n in report["card"]["lengths"]) == 15
+
+
+def test_conversations_are_told_where_there_are_any() -> None:
+    assert data_card.conversations({}) == ""
+    told = data_card.conversations({"chat": {"answers": 3, "tracesDropped": 1200}})
+    assert "Answers learnt" in told
+    assert "1,200" in told
+    assert "Answers cut off" not in told

@@ -149,7 +149,8 @@ def test_everything_is_told(run: RunDirectory, tmp_path: Path) -> None:
         "significantly better (p = 0.012)",
         "The model is right on 10 questions that the baseline gets wrong, and wrong on 1",
         "Perplexity 20.18",
-        "3 questions were found in the data (13 words in a row shared with a question)",
+        "3 questions were found in the data (13 words in a row shared with a question, or runs of "
+        "8 that cover 50 % of it)",
         "Duplicates dropped 2",
         "Training loss 2.980 at step 1, 2.000 at step 50",
         "Validation loss 3.250 at step 0, 2.125 at step 50",

@@ -86,7 +86,8 @@ def test_every_wrong_field_is_listed_at_once() -> None:
 
 
 def test_a_stage_has_one_kind() -> None:
-    with pytest.raises(SpecError, match="exactly one of prepare, train, merge, bench; found none"):
+    kinds = "prepare, generate, train, merge, bench"
+    with pytest.raises(SpecError, match=f"exactly one of {kinds}; found none"):
         parse(job(spec__stages=[{"name": "a"}]))
     both = {"name": "a", **JOB["spec"]["stages"][0], "bench": {"model": "m", "questions": []}}
     with pytest.raises(SpecError):

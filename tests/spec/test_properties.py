@@ -27,7 +27,7 @@ FULL: dict[str, Any] = {
                 "prepare": {
                     "sources": [{"path": "a.md"}],
                     "pack": {"sequenceLength": 64},
-                    "decontaminate": {"ngram": 8},
+                    "decontaminate": {"ngrams": [8]},
                     "validation": {"sources": [{"path": "b.md"}]},
                 },
             },

@@ -33,7 +33,7 @@ _WITHDRAWN_BYTES = 2_000
 def read(files: list[File], reading: Reading) -> Iterator[Record]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
     choice = Choice(reading.source.arxiv or ArxivOptions(), reading)
-    for file in files[:1] if reading.glance else files:
+    for file in reading.each(files[:1] if reading.glance else files):
         yield from _read_file(file, choice, reading)
 
 

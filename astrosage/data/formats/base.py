@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from astrosage.data.compressed import Limits
+from astrosage.data.conversations.choice import LayoutChoice
 from astrosage.data.records import Format, Record
 from astrosage.data.tally import Tally
 from astrosage.errors import DataError
@@ -18,6 +19,23 @@ from astrosage.spec.sources import Source
 File: TypeAlias = Path | str
 """A local file, or a URI."""
 _JUDGED_FROM = 100
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a pass stood when it began a file, from which it can be taken up again.
+
+    Attributes:
+        file: The file's number in the source, from 0.
+        tried: Records that were begun in the files before it.
+        failed: Those of them that could not be read.
+        tally: What was left out or changed in them.
+    """
+
+    file: int = 0
+    tried: int = 0
+    failed: int = 0
+    tally: Tally = dataclasses.field(default_factory=Tally)
 
 
 @dataclass
@@ -32,6 +50,7 @@ class Reading:
         tried: Records that were begun.
         failed: Those of them that could not be read.
         glance: Whether the first records are enough, since only their form is checked.
+        mark: Where the file that is being read began; what lies before a given one is passed over.
     """
 
     source: Source
@@ -41,6 +60,32 @@ class Reading:
     tried: int = 0
     failed: int = 0
     glance: bool = False
+    mark: Mark = dataclasses.field(default_factory=Mark)
+    _begun: int = 0
+
+    @classmethod
+    def taken_up(cls, source: Source, format: Format, field: str, mark: Mark) -> Reading:  # noqa: A002
+        """A pass that goes on at the file of a mark."""
+        return cls(source, format, field, mark.tally.copy(), mark.tried, mark.failed, mark=mark)
+
+    def begin(self, count: int = 1) -> bool:
+        """Begin so many files; False if an earlier pass has read them all."""
+        number, self._begun = self._begun, self._begun + count
+        if self._begun <= self.mark.file:
+            return False
+        self.mark = Mark(number, self.tried, self.failed, self.tally.copy())
+        return True
+
+    def each(self, files: Sequence[File]) -> Iterator[File]:
+        """Files that do not need one another, each begun by itself."""
+        for file in files:
+            if self.begin():
+                yield file
+
+    @property
+    def layout(self) -> LayoutChoice:
+        """How the source holds conversations; what is known of it is in the tally."""
+        return LayoutChoice(self.source.layout, self.tally)
 
     @property
     def limits(self) -> Limits:

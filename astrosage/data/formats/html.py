@@ -33,7 +33,7 @@ _SCRIPTS = {"sup": "^", "sub": "_"}
 
 def read(files: list[File], reading: Reading) -> Iterator[Record]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
-    for file in files:
+    for file in reading.each(files):
         with reading.attempt():
             raw = read_bytes(file, reading.limits)
             text = html_to_text(raw, str(file), reading.tally)

@@ -25,6 +25,8 @@ ENDINGS: dict[str, str] = {
     ".tex": "latex",
 }
 """What `kind: auto` reads."""
+PARTED = ("text", "html", "jsonl", "parquet", "wikipedia", "arxiv")
+"""Kinds whose files are read one by one, by :meth:`~astrosage.data.formats.base.Reading.each`."""
 CHAT_KINDS = ("jsonl", "parquet")
 _ALLOWED = {
     "text": (".txt", ".md", ".html", ".jsonl", ".parquet", ".tex"),

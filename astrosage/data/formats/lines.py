@@ -11,7 +11,7 @@ from astrosage.data.records import Record, parse_line
 
 def read(files: list[File], reading: Reading) -> Iterator[Record]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
-    for file in files:
+    for file in reading.each(files):
         yield from _read_file(file, reading)
 
 
@@ -22,7 +22,8 @@ def _read_file(file: File, reading: Reading) -> Iterator[Record]:
         if line.strip():
             lines += 1
             with reading.attempt():
-                yield parse_line(line, str(file), number, reading.format, reading.source.text_field)
+                field, layout = reading.source.text_field, reading.layout
+                yield parse_line(line, str(file), number, reading.format, field, layout)
     if not lines:
         with reading.attempt():
             raise empty(file, size)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from astrosage.data.compressed import compression, needed
+from astrosage.data.conversations.layouts import FIELDS
 from astrosage.data.formats.base import File, Reading
 from astrosage.data.reading import empty, opened, opened_raw, too_large
 from astrosage.data.records import Record, make_record
@@ -23,7 +24,7 @@ _ROWS = 64
 
 def read(files: list[File], reading: Reading) -> Iterator[Record]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
-    for file in files:
+    for file in reading.each(files):
         yield from _read_file(file, reading)
 
 
@@ -52,7 +53,8 @@ def _read_file(file: File, reading: Reading) -> Iterator[Record]:
 
 
 def _record(row: dict[str, Any], file: File, number: int, reading: Reading) -> Record:
-    record = make_record(row, str(file), number, reading.format, reading.source.text_field)
+    field, layout = reading.source.text_field, reading.layout
+    record = make_record(row, str(file), number, reading.format, field, layout)
     # A character is a byte at least, so most records need not be encoded to be measured.
     limit = reading.limits.record_bytes
     if sum(map(len, record.texts)) * 4 > limit and (
@@ -64,9 +66,10 @@ def _record(row: dict[str, Any], file: File, number: int, reading: Reading) -> R
 
 def _columns(parquet: Any, reading: Reading) -> list[str]:
     names = list(parquet.schema_arrow.names)
-    wanted = "messages" if reading.format == "chat" else reading.source.text_field
-    # Without the wanted column, the first row is read whole so that the error lists the fields.
-    return [n for n in names if n in (wanted, "id", "license")] if wanted in names else names
+    wanted = FIELDS if reading.format == "chat" else (reading.source.text_field,)
+    # Without a wanted column, the first row is read whole so that the error lists the fields.
+    known = any(name in names for name in wanted)
+    return [n for n in names if n in (*wanted, "id", "license")] if known else names
 
 
 def _open(stream: IO[bytes], file: File) -> Any:

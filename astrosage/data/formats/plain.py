@@ -11,7 +11,7 @@ from astrosage.data.records import Record
 
 def read(files: list[File], reading: Reading) -> Iterator[Record]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
-    for file in files:
+    for file in reading.each(files):
         with reading.attempt():
             text = read_text(file, reading.limits, reading.tally)
             yield Record(str(file).rsplit("/", 1)[-1], str(file), 1, text=text)

@@ -61,7 +61,7 @@ class _Site:
 def read(files: list[File], reading: Reading) -> Iterator[Record]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
     choice = _Choice(reading.source.wikipedia or WikipediaOptions(), reading)
-    for file in files[:1] if reading.glance else files:
+    for file in reading.each(files[:1] if reading.glance else files):
         yield from _read_dump(file, choice, reading)
 
 

@@ -141,6 +141,11 @@ def accuracy(score: dict[str, Any] | None) -> str:
 
 def closing(record: Record, directory: RunDirectory) -> str:
     """The whole closing text of a run that succeeded."""
+    if (pilot := _pilot(directory)) is not None:
+        commands = (
+            f"  astroctl report {record.called} --open\n  astroctl pilot show {record.called}"
+        )
+        return f"{pilot}\n\nnext:\n{commands}"
     found = summaries(directory)
     parts = [
         f"{stage}: {s.get('model')}"
@@ -148,12 +153,38 @@ def closing(record: Record, directory: RunDirectory) -> str:
         + f" (accuracy with 95 % interval, McNemar's exact test)\n{scores(s)}"
         for stage, s in found.items()
     ]
+    parts += list(_generated(directory))
     for stage in found:
         storage = directory.stage(stage).storage
         if storage.exists("bench/report.html"):
             parts.append(f"report: {storage.path('bench/report.html')}")
     parts.append("next:\n  " + "\n  ".join(next_commands(record, directory, bool(found))))
     return "\n\n".join(parts)
+
+
+def _generated(directory: RunDirectory) -> Iterator[str]:
+    """A line for each finished generate stage, and where its file is."""
+    from astrosage.report.generated import in_words
+    from astrosage.runs.directory import ARTEFACTS
+    from astrosage.spec.generate import PRODUCTS
+
+    for stage in directory.job().spec.stages:
+        made = directory.finished(stage) if stage.generate is not None else None
+        if stage.generate is not None and made is not None:
+            kind = stage.generate.kind
+            place = f"{ARTEFACTS['generate']}/{PRODUCTS[kind]}"
+            file = directory.stage(stage.name).storage.path(place)
+            yield f"{stage.name}: {in_words(made['report'], kind)}\n{file}"
+
+
+def _pilot(directory: RunDirectory) -> str | None:
+    """What a pilot has found; None where the run is none."""
+    from astroctl.cli.pilot_view import text
+    from astrosage.pilot import results
+    from astrosage.report.facts import gather
+
+    found = results.find(gather(directory, {}))
+    return None if found is None else text(found)
 
 
 def next_commands(record: Record, directory: RunDirectory, scored: bool) -> list[str]:

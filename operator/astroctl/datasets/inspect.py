@@ -98,7 +98,7 @@ def shown(answer: dict[str, Any], colour: bool) -> str:
             f"in packs {', '.join(map(str, answer['packs']))}; "
             f"{found['source']}, line {found['line']}"
         )
-        return f"{head}\n{_text(answer['spans'], mark)}"
+        return "\n".join([head, *_sequences(answer, mark)])
     splits = [
         (name, s["sequences"], s["tokens"], s["learnedTokens"], s["documents"])
         for name, s in answer["splits"].items()
@@ -110,6 +110,17 @@ def shown(answer: dict[str, Any], colour: bool) -> str:
             table(("RECORD", "ID", "TOKENS", "SOURCE"), records),
         )
     )
+
+
+def _sequences(answer: dict[str, Any], mark: Callable[[str], str]) -> list[str]:
+    """A record's text; a chat's in its training sequences, where it has several."""
+    parts = answer.get("sequences", [])
+    if len(parts) < 2:
+        return [_text(answer["spans"], mark)]
+    return [
+        f"--- sequence {n} of {len(parts)}\n{_text(spans, mark)}"
+        for n, spans in enumerate(parts, 1)
+    ]
 
 
 def _text(spans: Sequence[tuple[str, bool]], mark: Callable[[str], str]) -> str:

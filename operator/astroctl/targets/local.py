@@ -56,10 +56,10 @@ class LocalTarget(JobsTarget):
         and its API needs the token. On other clusters they must be set there.
         """
         for stage in job.spec.stages:
-            endpoint = stage.bench.endpoint if stage.bench else None
-            name = endpoint.api_key_env if endpoint else None
-            if name and name in os.environ:
-                self._passed[name] = os.environ[name]
+            for endpoint in stage.endpoints:
+                name = endpoint.api_key_env
+                if name and name in os.environ:
+                    self._passed[name] = os.environ[name]
             if stage.train:
                 self._passed.update(passed_on(stage.train.tracking, os.environ))
 

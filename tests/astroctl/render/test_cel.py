@@ -92,6 +92,15 @@ CASES = [
     (f"{STAGE}.bench", {"model": "x"}, True),
     (f"{STAGE}.bench", {"model": "x", "endpoint": {}}, False),
     (f"{STAGE}.bench", {}, False),
+    (f"{STAGE}.generate", {"kind": "chat", "reasoning": 0.5, "writer": {}}, True),
+    (f"{STAGE}.generate", {"kind": "questions", "reasoning": 0.5, "writer": {}}, False),
+    (f"{STAGE}.generate", {"budget": {"usd": 1.0}, "writer": {"prices": {}}}, True),
+    (f"{STAGE}.generate", {"budget": {"usd": 1.0}, "writer": {}}, False),
+    (
+        f"{STAGE}.generate",
+        {"budget": {"usd": 1.0}, "writer": {"prices": {}}, "grader": {}},
+        False,
+    ),
     ("AstroJob.spec.cluster.kubernetes.env[]", {"name": "A", "value": "b"}, True),
     ("AstroJob.spec.cluster.kubernetes.env[]", {"name": "A"}, False),
     (

@@ -84,9 +84,9 @@ def _endpoint(options: dict[str, Any]) -> Iterator[tuple[str, str | None, str]]:
 
 def _system(options: dict[str, Any]) -> list[dict[str, str]]:
     """The system message; the training data switch reasoning by its first line."""
-    parts = []
+    from astrosage.spec.chat import reasoning_switch, with_system_prompt
+
+    messages = [{"role": "system", "content": options["system"]}] if options["system"] else []
     if options["reasoning"]:
-        parts.append(f"Reasoning: {options['reasoning']}")
-    if options["system"]:
-        parts.append(options["system"])
-    return [{"role": "system", "content": "\n".join(parts)}] if parts else []
+        return with_system_prompt(messages, reasoning_switch(options["reasoning"]))
+    return messages

@@ -84,6 +84,14 @@ def prepare(context: click.Context, /, **options: Any) -> None:
     _run(context, "prepare", None, None, options)
 
 
+@command.command("generate", cls=Command, example="astroctl submit generate -f job.yaml --follow")
+@_submit_options
+@click.pass_context
+def generate(context: click.Context, /, **options: Any) -> None:
+    """Write what the file's generate stages write."""
+    _run(context, "generate", None, None, options)
+
+
 @command.command("bench", cls=Command, example="astroctl submit bench -f job.yaml --follow")
 @_submit_options
 @click.pass_context

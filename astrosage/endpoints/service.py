@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import time
@@ -12,15 +13,20 @@ from typing import Any
 
 import httpx
 
-from astrosage.bench.replies import GarbledError
+from astrosage.endpoints.pace import Pace
+from astrosage.endpoints.replies import GarbledError, estimate
 from astrosage.errors import ClusterError, NotFoundError, SpecError
-from astrosage.spec.bench import Endpoint
+from astrosage.spec.endpoint import Endpoint
 
 ATTEMPTS = 6
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
 _LONGEST_WAIT_SECONDS = 600.0  # that a service may ask for
 _CONNECT_SECONDS, _ANSWER_SECONDS, _SECONDS_PER_TOKEN = 10.0, 120.0, 0.1
 _RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+
+
+class RefusedError(SpecError):
+    """A service refuses one request for what it asks: too long, filtered, an unknown option."""
 
 
 class Service:
@@ -30,6 +36,7 @@ class Service:
         endpoint: Address, model name and the environment variable with the key.
         longest: Tokens of the longest answer, which its time-out allows for.
         before: Called when a request is about to be sent; what it raises stops it.
+        field: Where the endpoint stands in the run file, for messages.
 
     Attributes:
         retries: Requests that were sent again.
@@ -38,12 +45,18 @@ class Service:
         SpecError: If the key's environment variable is not set.
     """
 
-    def __init__(self, endpoint: Endpoint, longest: int, before: Callable[[], None]) -> None:
-        self._endpoint, self._before = endpoint, before
-        self._headers = _headers(endpoint)
-        self._timeout = httpx.Timeout(
-            _ANSWER_SECONDS + _SECONDS_PER_TOKEN * longest, connect=_CONNECT_SECONDS
-        )
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        longest: int,
+        before: Callable[[], None],
+        field: str = "bench.endpoint",
+    ) -> None:
+        self._endpoint, self._before, self._field = endpoint, before, field
+        self._headers = _headers(endpoint, field)
+        answer = endpoint.timeout_seconds or _ANSWER_SECONDS + _SECONDS_PER_TOKEN * longest
+        self._timeout = httpx.Timeout(answer, connect=min(_CONNECT_SECONDS, answer))
+        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._client: httpx.AsyncClient | None = None
         self.retries = 0
 
@@ -70,6 +83,7 @@ class Service:
             GarbledError: If a reply with status 200 is no JSON.
             ClusterError: If the service cannot be reached or keeps failing.
             SpecError, NotFoundError: If it refuses the key, the model or the address.
+            RefusedError: If it refuses this request.
         """
         url = f"{self._endpoint.url.rstrip('/')}/{path}"
         pause, problem = _FIRST_PAUSE_SECONDS, ""
@@ -80,14 +94,13 @@ class Service:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             try:
                 async with gate:
-                    self._before()
-                    response = await self._opened().post(url, json=body)
+                    response = await self._send(url, body)
             except (httpx.TransportError, httpx.DecodingError) as error:
                 problem = f"{type(error).__name__} {error}".strip()
                 continue
             except httpx.InvalidURL as error:
                 raise SpecError(
-                    f"bench.endpoint.url: {self._endpoint.url} is no address: {error}",
+                    f"{self._field}.url: {self._endpoint.url} is no address: {error}",
                     "give the base URL that ends in /v1",
                 ) from None
             if response.status_code not in _RETRIED:
@@ -95,10 +108,20 @@ class Service:
             problem = f"status {response.status_code}"
             pause = max(pause, _retry_after(response))
         raise ClusterError(
-            f"bench.endpoint: {url} failed {ATTEMPTS} times, last with {problem}",
+            f"{self._field}: {url} failed {ATTEMPTS} times, last with {problem}",
             "check that the service runs and is not overloaded, then resume; what it has answered "
             "is kept",
         )
+
+    async def _send(self, url: str, body: dict[str, Any]) -> httpx.Response:
+        """One request, when it is its turn."""
+        size = estimate(json.dumps(body, ensure_ascii=False)) + int(body.get("max_tokens", 0))
+        turn = await self._pace.turn(size)
+        self._before()
+        response = await self._opened().post(url, json=body)
+        if self._endpoint.tokens_per_minute is not None:
+            turn.tokens = _tokens_of(response, size)
+        return response
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -109,24 +132,24 @@ class Service:
         return self._client
 
     def _read(self, response: httpx.Response, path: str) -> Any:
-        status, url = response.status_code, self._endpoint.url
+        status, url, field = response.status_code, self._endpoint.url, self._field
         if status in (401, 403):
             variable = self._endpoint.api_key_env
             raise SpecError(
-                f"bench.endpoint: {url} refuses the key (status {status})",
+                f"{field}: {url} refuses the key (status {status})",
                 f"put a valid key into the environment variable {variable}"
                 if variable
-                else "name the environment variable that holds the key: bench.endpoint.apiKeyEnv",
+                else f"name the environment variable that holds the key: {field}.apiKeyEnv",
             )
         if status == 404:
             raise NotFoundError(
-                f"bench.endpoint: {url}/{path} answers 404: {_message(response)}",
+                f"{field}: {url}/{path} answers 404: {_message(response)}",
                 f"the URL must end in /v1, and the service must know model "
                 f"`{self._endpoint.model}`: see {url}/models",
             )
         if not response.is_success:
-            raise SpecError(
-                f"bench.endpoint: {url}/{path} answers {status}: {_message(response)}",
+            raise RefusedError(
+                f"{field}: {url}/{path} answers {status}: {_message(response)}",
                 "the service refuses this request; its message says why",
             )
         try:
@@ -136,16 +159,27 @@ class Service:
             raise GarbledError(f"{kind}, not JSON") from None
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
+def _headers(endpoint: Endpoint, field: str) -> dict[str, str]:
     if endpoint.api_key_env is None:
         return {}
     key = os.environ.get(endpoint.api_key_env, "").strip()
     if not key:
         raise SpecError(
-            f"bench.endpoint.apiKeyEnv: the environment variable {endpoint.api_key_env} is not set",
+            f"{field}.apiKeyEnv: the environment variable {endpoint.api_key_env} is not set",
             f"export {endpoint.api_key_env}=… where the stage runs",
         )
     return {"Authorization": f"Bearer {key}"}
+
+
+def _tokens_of(response: httpx.Response, estimated: int) -> int:
+    """Tokens that a request turned out to take; none where it failed."""
+    if not response.is_success:
+        return 0
+    try:
+        told = response.json()["usage"]["total_tokens"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return estimated
+    return told if isinstance(told, int) and 0 < told <= estimated else estimated
 
 
 def _retry_after(response: httpx.Response) -> float:

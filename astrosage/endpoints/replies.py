@@ -6,8 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from astrosage.bench.answers import Answer
-from astrosage.bench.usage import Usage
+from astrosage.endpoints.usage import Usage
 
 BYTES_PER_TOKEN = 4
 """Tokens that are not told, or not credibly, are estimated: one for so many bytes of UTF-8."""
@@ -53,11 +52,6 @@ class Reply:
     def usage(self) -> Usage:
         """Its tokens."""
         return Usage(self.prompt, self.completion, self.reasoning, int(self.estimated))
-
-    @property
-    def answer(self) -> Answer:
-        """As it is judged."""
-        return Answer(self.text, self.limited, self.thinking, self.reasoning, self.problem)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what is as by default is left out."""
@@ -158,10 +152,10 @@ def _text(content: Any) -> str:
         return ""
     if isinstance(content, list):
         parts = (p.get("text") for p in content if isinstance(p, dict))
-        return "".join(p for p in parts if isinstance(p, str))
+        content = "".join(p for p in parts if isinstance(p, str))
     if not isinstance(content, str):
         raise TypeError
-    return content
+    return content.encode("utf-8", "replace").decode()  # half of a character cannot be kept
 
 
 def _is_thinking(text: str, has_thought: bool, limited: bool) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from astrosage.bench.replies import GarbledError, Reply, chat_reply, estimate, option_reply
+from astrosage.endpoints.replies import GarbledError, Reply, chat_reply, estimate, option_reply
 
 PROMPT = "x" * 400
 
@@ -58,7 +58,7 @@ def test_thoughts_are_counted_and_not_judged() -> None:
     apart = chat_reply(chat("B", usage, reasoning_content="so " * 33), PROMPT, 99)
     assert (apart.text, apart.reasoning, apart.thinking) == ("B", round(50 * 99 / 100), False)
     inline = chat_reply(chat("<think>so so</think>B", usage), PROMPT, 99)
-    assert inline.answer.text == "<think>so so</think>B"
+    assert inline.text == "<think>so so</think>B"
     assert 0 < inline.reasoning < 50
     usage["completion_tokens_details"] = {"reasoning_tokens": 41}
     assert chat_reply(chat("B", usage), PROMPT, 99).reasoning == 41
@@ -126,3 +126,8 @@ def test_a_reply_survives_being_kept() -> None:
     reply = Reply(text="B", prompt=9, value=-0.0, thinking=True)
     assert Reply(**reply.to_dict()) == reply
     assert "limited" not in reply.to_dict()
+
+
+def test_half_of_a_character_is_replaced_since_it_cannot_be_kept() -> None:
+    for content in ("a\ud83d", [{"type": "text", "text": "a\ud83d"}]):
+        assert chat_reply(chat(content), PROMPT, 8).text == "a?"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from astrosage.bench.kept import KeptAnswers
-from astrosage.bench.usage import price
+from astrosage.endpoints.kept import KeptAnswers
+from astrosage.endpoints.usage import price
 from astrosage.errors import SpecError
-from astrosage.spec.bench import Budget, Prices
+from astrosage.spec.endpoint import Budget, Prices
 
 
 class BudgetReachedError(Exception):
@@ -24,6 +24,8 @@ class Purse:
         kept: Where what has been spent is written down, earlier attempts included.
         field: The stage's place for ``--set``, such as ``spec.stages.score.bench``.
         run: The run's name.
+        beside: Answers and prices of further services that the same budget pays for.
+        what: What is asked for, for messages.
     """
 
     budget: Budget | None
@@ -31,6 +33,21 @@ class Purse:
     kept: KeptAnswers
     field: str = "bench"
     run: str = "RUN"
+    beside: tuple[tuple[KeptAnswers, Prices | None], ...] = ()
+    what: str = "questions"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were asked for, all services together."""
+        return self.kept.spent.total + sum(kept.spent.total for kept, _ in self.beside)
+
+    @property
+    def usd(self) -> float | None:
+        """What they cost; None where one of the services has no prices."""
+        services = ((self.kept, self.prices), *self.beside)
+        parts = [price(kept.spent, prices) for kept, prices in services]
+        known = [p for p in parts if p is not None]
+        return sum(known) if len(known) == len(parts) else None
 
     def check(self) -> None:
         """Before a request.
@@ -45,7 +62,7 @@ class Purse:
         """The limit that is reached: its field and what was spent, in words."""
         if self.budget is None:
             return None
-        tokens, usd = self.kept.spent.total, price(self.kept.spent, self.prices)
+        tokens, usd = self.tokens, self.usd
         if self.budget.tokens is not None and tokens >= self.budget.tokens:
             return "tokens", f"{tokens:,} of {self.budget.tokens:,} tokens"
         if self.budget.usd is not None and usd is not None and usd >= self.budget.usd:
@@ -56,13 +73,13 @@ class Purse:
         """What to say when the budget stops the stage.
 
         Args:
-            done: Questions that are answered.
-            total: Questions that were to be asked, each method and order of options for itself.
+            done: What is finished, such as questions that are answered.
+            total: What was to be done; of questions, each method and order of options for itself.
         """
         name, spent = self._reached() or ("usd", "all")
         return SpecError(
             f"{self.field}.budget.{name}: the budget is used up ({spent}): {done} of {total} "
-            "questions are answered, and kept",
+            f"{self.what} are answered, and kept",
             f"raise it and go on from there: `astroctl resume {self.run} --set "
             f"{self.field}.budget.{name}=…`; nothing is asked twice",
         )

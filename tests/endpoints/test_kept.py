@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from astrosage.bench.kept import NAME, KeptAnswers, key_of
-from astrosage.bench.replies import Reply
+from astrosage.endpoints.kept import NAME, KeptAnswers, key_of
+from astrosage.endpoints.replies import Reply
 from astrosage.errors import StorageError
 from astrosage.runs.storage import Storage
 
@@ -62,6 +62,23 @@ def test_what_another_version_kept_is_asked_again(tmp_path: Path) -> None:
     kept = KeptAnswers(Storage(tmp_path))
     assert kept.get("a") is None
     assert kept.get("b") is None
+
+
+def test_answers_are_found_where_they_stand_in_the_file(tmp_path: Path) -> None:
+    """Of letters of several bytes, after a torn line, in a file that grows."""
+    kept = KeptAnswers(Storage(tmp_path))
+    texts = {f"k{i}": "é—\U0001f30c" * i + "\n" for i in range(20)}
+    for i, (key, text) in enumerate(texts.items()):
+        kept.add(key, Reply(text=text, prompt=i))
+        if i == 10:
+            with (tmp_path / NAME).open("a") as file:
+                file.write('{"key": "to')
+            kept = KeptAnswers(Storage(tmp_path))
+        assert kept.get(key) == Reply(text=text, prompt=i)
+    for again in (kept, KeptAnswers(Storage(tmp_path))):
+        for i, (key, text) in enumerate(texts.items()):
+            assert again.get(key) == Reply(text=text, prompt=i)
+    assert all(isinstance(place, int) for place in kept._answers.values())
 
 
 def test_on_an_object_store(request: pytest.FixtureRequest) -> None:

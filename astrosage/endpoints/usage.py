@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from astrosage.spec.bench import Prices
+from astrosage.spec.endpoint import Prices
 
 PER = 100_000
 """Costs are given for so many tokens, as AstroMLab does."""

@@ -6,9 +6,9 @@ import logging
 from collections import Counter
 from typing import Any
 
-from astrosage.bench.replies import Reply
+from astrosage.endpoints.replies import Reply
 from astrosage.errors import ClusterError, SpecError
-from astrosage.spec.bench import Endpoint
+from astrosage.spec.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 _TOLERATED = 8  # failures before their share counts
@@ -20,10 +20,11 @@ class Watch:
 
     Args:
         endpoint: The service, for messages.
+        field: Where it stands in the run file, for messages.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, field: str = "bench.endpoint") -> None:
+        self._endpoint, self._field = endpoint, field
         self._models: Counter[str] = Counter()
         self._fingerprints: Counter[str] = Counter()
         self._problems: Counter[str] = Counter()
@@ -43,12 +44,16 @@ class Watch:
         self._counts["empty"] += reply.value is None and not reply.text and not reply.thinking
         self._counts["estimated"] += reply.estimated
 
+    def refused(self) -> None:
+        """The service refused a request for what it asks; :meth:`note` has it as a problem too."""
+        self._counts["refused"] += 1
+
     def _changed(self, what: str, seen: Counter[str], value: str | None) -> None:
         if value is None:
             return
         if seen and value not in seen:
             log.warning(
-                "%s: the service's %s changed from %s to %s while it was scored",
+                "%s: the service's %s changed from %s to %s while it was asked",
                 *(self._endpoint.model, what, ", ".join(seen), value),
             )
         seen[value] += 1
@@ -62,16 +67,23 @@ class Watch:
         """
         failed = self._problems.total()
         answered = self._counts["asked"] + self._counts["reused"] - failed
-        if failed and not answered:
+        refused = self._counts["refused"]
+        if failed > _TOLERATED and refused == failed and not answered:
+            raise SpecError(
+                f"{self._field}: {self._endpoint.url} refuses every request: "
+                f"{self._problems.most_common(1)[0][0]}",
+                "its message says why",
+            )
+        if failed > refused and not answered:
             problem = self._problems.most_common(1)[0][0]
             raise SpecError(
-                f"bench.endpoint: {self._endpoint.url} is no OpenAI-compatible API: {problem}",
+                f"{self._field}: {self._endpoint.url} is no OpenAI-compatible API: {problem}",
                 "give the base URL that ends in /v1",
             )
         if failed > _TOLERATED and failed > _TOLERATED_SHARE * answered:
             problem = self._problems.most_common(1)[0][0]
             raise ClusterError(
-                f"bench.endpoint: {self._endpoint.url} gave no answer to {failed} of "
+                f"{self._field}: {self._endpoint.url} gave no answer to {failed} of "
                 f"{failed + answered} requests, most often {problem}",
                 "see the service's own log, then resume: what it has answered is kept",
             )

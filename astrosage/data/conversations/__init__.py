@@ -1,0 +1,1 @@
+"""Conversations as records hold them: their layouts, their messages, their reasoning."""

@@ -1,0 +1,215 @@
+"""Who examines and encodes records: this process, or the workers of a Ray cluster.
+
+Batches go out in their order and come back in it, so what depends on the order of the records, and
+with it every byte of the result, is the same for any number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Protocol, TypeVar
+
+from astrosage.actors import Actors
+from astrosage.context import StageContext
+from astrosage.data.decontaminate import QuestionIndex
+from astrosage.data.encode import BatchEncoder, Encoded
+from astrosage.data.examine import Batch, Examined, Examiner
+from astrosage.data.selection import Chosen
+from astrosage.spec.graph import path_of
+from astrosage.spec.prepare import PrepareSpec
+
+ALONE_SECONDS = 5.0
+"""How long a stage works by itself before it asks for actors, which take as long to start."""
+_AHEAD = 3
+"""Batches of a kind that are under way, for each actor: one is worked at, others wait for it."""
+Method = Literal["examine", "encode"]
+Item = TypeVar("Item")
+
+
+class Worker:
+    """Does what can be done to records one by one.
+
+    Args:
+        spec: The stage's spec.
+        field: Its place in the run file.
+        tokenizer: The model's.
+        index: The questions; None leaves decontamination out.
+
+    Attributes:
+        examiner: What it examines with.
+    """
+
+    def __init__(
+        self, spec: PrepareSpec, field: str, tokenizer: Any, index: QuestionIndex | None
+    ) -> None:
+        self.examiner = Examiner(spec, field)
+        self._encoder = BatchEncoder(spec, tokenizer, index)
+
+    def examine(self, batch: Batch) -> Examined:
+        """See :meth:`Examiner.examine`."""
+        return self.examiner.examine(batch)
+
+    def encode(self, batch: Sequence[Chosen]) -> Encoded:
+        """See :meth:`BatchEncoder.encode`."""
+        return self._encoder.encode(batch)
+
+
+class Crew(Protocol):
+    """Those who do the work."""
+
+    def map(
+        self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
+    ) -> Iterator[tuple[Item, Any]]:
+        """Each item with what a worker's method makes of its payload, in the order of the items.
+
+        Raises:
+            AstroError: As the method raised it; for the first item that fails.
+        """
+
+
+class Alone:
+    """One worker, in this process.
+
+    Args:
+        worker: It.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def map(
+        self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
+    ) -> Iterator[tuple[Item, Any]]:
+        """See :meth:`Crew.map`."""
+        work = getattr(self._worker, method)
+        return ((item, work(payload(item))) for item in items)
+
+
+class RayCrew:
+    """Actors, once there is work for them, and until one has joined the process itself.
+
+    Few batches are under way, so that memory stays bounded.
+
+    Args:
+        context: The stage.
+        own: The process's own worker.
+        count: How many actors are asked for.
+    """
+
+    def __init__(self, context: StageContext, own: Worker, count: int) -> None:
+        self._context, self._own, self._count = context, own, count
+        self._actors: Actors | None = None
+        self._load: dict[Any, int] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> RayCrew:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._actors is not None:
+            self._actors.__exit__(*error)
+
+    @property
+    def joined(self) -> int:
+        """How many actors have joined."""
+        return len(self._load)
+
+    def map(
+        self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
+    ) -> Iterator[tuple[Item, Any]]:
+        """See :meth:`Crew.map`."""
+        under_way: deque[tuple[Item, Any, Any]] = deque()
+        for item in items:
+            actor = self._least_busy()
+            if actor is None:
+                yield item, getattr(self._own, method)(payload(item))
+                continue
+            under_way.append((item, actor, getattr(actor, method).remote(payload(item))))
+            if len(under_way) >= _AHEAD * self.joined:
+                yield self._done(*under_way.popleft())
+        while under_way:
+            yield self._done(*under_way.popleft())
+
+    def _least_busy(self) -> Any:
+        """An actor; None while there is none."""
+        if self._actors is None:
+            if time.monotonic() - self._began < ALONE_SECONDS:
+                return None
+            self._actors = _actors(self._context, self._count)
+        for actor in self._actors.present():
+            self._load.setdefault(actor, 0)
+        if not self._load:
+            return None
+        actor = min(self._load, key=self._load.__getitem__)
+        self._load[actor] += 1
+        return actor
+
+    def _done(self, item: Item, actor: Any, reference: Any) -> tuple[Item, Any]:
+        assert self._actors is not None
+        found = self._actors.result(reference)
+        self._load[actor] -= 1
+        return item, found
+
+
+def _actors(context: StageContext, count: int) -> Actors:
+    return Actors(
+        context,
+        RemoteWorker,
+        (dataclasses.asdict(context),),
+        count,
+        what="preparing worker",
+        hint="look at its log (`astroctl logs`), then `astroctl resume`",
+        gpus=False,
+        cpu=1,
+        scheduling_strategy="SPREAD",
+    )
+
+
+class RemoteWorker:
+    """A Ray actor that examines and encodes with one thread."""
+
+    def __init__(self, context: dict[str, Any]) -> None:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its core is one of many
+        self._worker = worker_of(StageContext(**context))
+
+    def ready(self) -> None:
+        """Answers once the worker has its resources and has loaded what it needs."""
+
+    def examine(self, batch: Batch) -> Examined:
+        """See :meth:`Worker.examine`."""
+        return self._worker.examine(batch)
+
+    def encode(self, batch: Sequence[Chosen]) -> Encoded:
+        """See :meth:`Worker.encode`."""
+        return self._worker.encode(batch)
+
+
+def worker_of(context: StageContext) -> Worker:
+    """A worker that loads for itself what it needs."""
+    from astrosage.data.questions import build_index
+    from astrosage.data.tokenise import load_tokenizer
+
+    spec = context.stage.body
+    assert isinstance(spec, PrepareSpec)
+    index = None
+    if spec.decontaminate.enabled:
+        index, _ = build_index(context.job, context.stage, spec.decontaminate)
+    tokenizer = load_tokenizer(context.model_path(spec.model))
+    return Worker(spec, f"{path_of(context.job, context.stage)}.prepare", tokenizer, index)
+
+
+def hire(context: StageContext, own: Worker) -> AbstractContextManager[Crew]:
+    """The stage's crew: an actor for each core of the cluster's workers.
+
+    Args:
+        context: The stage.
+        own: Who works where that is one core only.
+    """
+    cluster = context.cluster
+    count = cluster.max_workers * max(1, int(cluster.resources_per_worker.cpu))
+    return nullcontext(Alone(own)) if count == 1 else RayCrew(context, own, count)

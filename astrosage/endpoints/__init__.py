@@ -1,0 +1,1 @@
+"""Asking OpenAI-compatible services: patience, accounts, budgets, and answers that are kept."""

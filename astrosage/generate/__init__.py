@@ -1,0 +1,1 @@
+"""Question-answer pairs, reasoning traces and benchmark questions, written by a served model."""

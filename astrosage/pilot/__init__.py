@@ -1,0 +1,1 @@
+"""What more data would buy: a recipe on nested parts of its corpus, and the curve through them."""

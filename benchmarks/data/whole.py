@@ -1,0 +1,164 @@
+"""A whole prepare stage over a made-up corpus: documents and tokens a second, peak memory.
+
+python benchmarks/data/whole.py --megabytes 200 --workers 1
+python benchmarks/data/whole.py --megabytes 200 --workers 2 --cleaning none
+
+Reading JSONL, cleaning with the filters of Gopher and C4, exact and near-duplicates,
+decontamination against a question file if one is given, tokenising, packing, writing. Memory is
+that of all processes of the stage, sampled twice a second: each page once (PSS) and, larger, as
+they are usually added up (RSS).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+CLEAN = {"quality": {"gopher": {"enabled": True}, "c4": {"enabled": True}}}
+
+
+def main() -> int:
+    options = arguments()
+    if options.only:
+        print(json.dumps(prepare(options)))
+        return 0
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        corpus = options.corpus or Path(scratch) / "corpus"
+        if not corpus.exists():
+            from made_up import make
+
+            make(corpus, options.megabytes, options.model)
+        command = [sys.executable, __file__, *sys.argv[1:], "--only", f"--corpus={corpus}"]
+        with subprocess.Popen(
+            [*command, f"--scratch={scratch}"], stdout=subprocess.PIPE, text=True
+        ) as process:
+            peak = Peak(process.pid)
+            assert process.stdout is not None
+            output = process.stdout.read()
+        found = json.loads(output.splitlines()[-1]) | peak.stop()
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--megabytes", type=float, default=200)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--cleaning", choices=["all", "none"], default="all")
+    parser.add_argument("--questions", type=Path)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--corpus", type=Path, help="Made if it is not there.")
+    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def prepare(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the stage in this process."""
+    from astrosage.context import StageContext
+    from astrosage.data.run import run
+    from astrosage.runs import manifest
+    from astrosage.spec.load import parse
+
+    if options.workers > 1:
+        import ray
+
+        # One more than workers: a stage's own task gives its core back while it waits.
+        ray.init(num_cpus=options.workers + 1, include_dashboard=False, log_to_driver=False)
+    every = options.cleaning == "all"
+    body: dict[str, Any] = {
+        "sources": [{"path": f"{options.corpus}/*.jsonl"}],
+        "clean": CLEAN if every else {},
+        "deduplicate": {"near": {"enabled": every}},
+        "decontaminate": {"against": [str(options.questions)] if options.questions else []},
+    }
+    job = parse(
+        {
+            "metadata": {"name": "whole"},
+            "spec": {
+                "model": options.model,
+                "storage": str(options.scratch / "runs"),
+                "stages": [{"name": "corpus", "prepare": body}],
+                "cluster": {"workers": options.workers},
+            },
+        }
+    )
+    uri = str(options.scratch / "runs/default/whole")
+    context = StageContext(job.to_yaml_dict(), "corpus", uri, "whole")
+    began, before = time.monotonic(), time.process_time()
+    run(context)
+    seconds, used = time.monotonic() - began, time.process_time() - before
+    made = manifest.verify(context.shards_path("corpus"))
+    report, tokens = made["report"], made["splits"]["train"]["tokens"]
+    size = sum(file.stat().st_size for file in options.corpus.glob("*.jsonl"))
+    return {
+        "megabytes": round(size / 1e6, 1),
+        "workers": options.workers,
+        "seconds": round(seconds, 1),
+        "cpuSeconds": round(used, 1) if options.workers == 1 else None,
+        "documents": report["records"],
+        "kept": report["kept"],
+        "nearDuplicates": report["nearDuplicates"],
+        "tokens": tokens,
+        "documentsPerSecond": round(report["records"] / seconds, 1),
+        "tokensPerSecond": round(tokens / seconds),
+        "load": os.getloadavg()[0],
+    }
+
+
+class Peak:
+    """The most memory that a process and those that it started have had together."""
+
+    def __init__(self, process: int) -> None:
+        self._process, self._ended = process, threading.Event()
+        self._peak = {"Pss": 0, "Rss": 0}
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> dict[str, int]:
+        """In MiB."""
+        self._ended.set()
+        self._thread.join()
+        return {f"peak{name}MiB": kib // 1024 for name, kib in self._peak.items()}
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.5):
+            found = [_memory(process) for process in _family(self._process)]
+            for name in self._peak:
+                self._peak[name] = max(self._peak[name], sum(m.get(name, 0) for m in found))
+
+
+def _family(process: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        parents.setdefault(parent, []).append(int(folder.name))
+    family = [process]
+    for member in family:
+        family += parents.get(member, [])
+    return family
+
+
+def _memory(process: int) -> dict[str, int]:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return {}
+    return {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in lines)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from astrosage.context import StageContext
+from astrosage.data import crew
+from astrosage.data.crew import Alone, RayCrew, hire, worker_of
+from astrosage.data.examine import Batch
+from astrosage.data.records import Record
+from astrosage.data.run import run
+from astrosage.data.selection import Chosen
+from astrosage.errors import DataError
+from tests.data import preparing
+
+pytestmark = pytest.mark.api
+TWO = {"workers": 2, "resourcesPerWorker": {"cpu": 1}}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def context(tmp_path: Path, tiny_model: Path) -> StageContext:
+    return preparing.context(tmp_path, tiny_model, "weights", run="two", **TWO)
+
+
+def joined(made: RayCrew, monkeypatch: pytest.MonkeyPatch) -> RayCrew:
+    """The crew once both actors work."""
+    monkeypatch.setattr(crew, "ALONE_SECONDS", 0.0)
+    until = time.monotonic() + 100
+    while made.joined < 2 and time.monotonic() < until:
+        list(made.map("examine", [Batch([])], lambda b: b))
+        time.sleep(0.2)
+    assert made.joined == 2
+    return made
+
+
+def texts(count: int, bad: int | None = None) -> list[Record]:
+    return [
+        Record(str(i), "f", i, text=preparing.STEM if i == bad else f"Star {i} shines on.")
+        for i in range(count)
+    ]
+
+
+def test_batches_come_back_in_order_and_as_one_worker_makes_them(
+    cluster: None, context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = worker_of(context)
+    batches = [Batch(texts(n)) for n in (1, 500, 0, 3, 40, 1, 1, 1, 200, 2)]
+    made = hire(context, own)
+    assert isinstance(made, RayCrew)
+    with joined(made, monkeypatch):
+        found = list(made.map("examine", enumerate(batches), lambda item: item[1]))
+        assert [number for (number, _), _ in found] == list(range(len(batches)))
+        alone = Alone(own).map("examine", batches, lambda b: b)
+        for (_, examined), (_, expected) in zip(found, alone, strict=True):
+            assert examined.steps == expected.steps
+            assert examined.cleaning == expected.cleaning
+            assert [g.key for g in examined.good] == [g.key for g in expected.good]
+        seen = [0]
+
+        def endless() -> Iterator[Batch]:
+            while True:
+                seen[0] += 1
+                yield batches[0]
+
+        next(made.map("examine", endless(), lambda b: b))
+        assert seen[0] <= crew._AHEAD * 2  # no more is read than is under way
+
+
+def test_an_error_is_that_of_the_first_record_that_fails(
+    cluster: None, context: StageContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = context.job_data["spec"]["stages"][0]["prepare"]["decontaminate"]
+    data["action"] = "fail"
+    with joined(RayCrew(context, worker_of(context), 2), monkeypatch) as made:
+        chosen = [
+            [Chosen(r, "train", 1, account(), b"") for r in texts(9, bad)] for bad in (None, 4, 2)
+        ]
+        results = made.map("encode", chosen, lambda b: b)
+        next(results)
+        with pytest.raises(DataError, match=r"line 4: holds evaluation question `q1`"):
+            next(results)
+
+
+def account() -> Any:
+    from astrosage.data.account import SourceAccount
+    from astrosage.spec.sources import Source
+
+    return SourceAccount(Source(path="f"), False)
+
+
+@pytest.mark.parametrize("variant", preparing.VARIANTS)
+def test_any_number_of_workers_leaves_the_same_bytes(
+    cluster: None,
+    tmp_path: Path,
+    tiny_model: Path,
+    variant: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    preparing.small(monkeypatch)
+    monkeypatch.setattr("astrosage.data.checkpoints.SECONDS", 1e6)
+    one = preparing.context(tmp_path, tiny_model, variant, run="one")
+    run(one)
+    two = preparing.context(tmp_path, tiny_model, variant, run="two", **TWO)
+    ready: list[int] = []
+
+    def hired(context: StageContext, own: Any) -> RayCrew:
+        made = joined(RayCrew(context, own, 2), monkeypatch)
+        ready.append(made.joined)
+        return made
+
+    monkeypatch.setattr("astrosage.data.run.hire", hired)
+    run(two)
+    assert ready == [2]
+    assert preparing.files(two) == preparing.files(one)
+
+
+def test_a_small_corpus_asks_for_nobody(context: StageContext) -> None:
+    run(context)
+    assert not ray.is_initialized() or not ray.util.list_named_actors()
+    one = preparing.context(
+        Path(context.run_uri).parents[2], Path(context.job.spec.model), "weights", run="one"
+    )
+    assert isinstance(hire(one, worker_of(one)).__enter__(), Alone)
