@@ -7,7 +7,17 @@ import math
 from astrosage.pilot.results import AHEAD, Found, Losses, Scores, find
 from astrosage.report.curve import Mark, curve_chart, short
 from astrosage.report.facts import RunFacts
-from astrosage.report.text import NONE, Html, join, number, percent, probability, table, tag
+from astrosage.report.text import (
+    NONE,
+    Html,
+    duration,
+    join,
+    number,
+    percent,
+    probability,
+    table,
+    tag,
+)
 
 _TOKENS = "training tokens of the corpus, logarithmic"
 
@@ -45,7 +55,7 @@ def outlook(found: Found) -> list[str]:
         if loss.curve
     ]
     if found.hours is not None:
-        cost = f"{found.hours:,.1f} h of this cluster"
+        cost = f"{duration(3600 * found.hours)} of this cluster"
         if found.usd is not None:
             cost += f", ${found.usd:,.2f}"
         lines.append(f"for {short(found.ahead)} tokens: {cost}")

@@ -79,4 +79,7 @@ class LoopServer:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        # Encrypted connections to others say goodbye first, and a busy server takes its time.
+        for transport in list(getattr(self.loop, "_transports", {}).values()):
+            transport.abort()
         await asyncio.sleep(_LAST_WORDS_SECONDS)
