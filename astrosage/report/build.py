@@ -92,7 +92,8 @@ def _header(facts: RunFacts, navigation: Html) -> Html:
         f"started {moment(facts.progress.get('startedAt'))}",
         duration(sum(known)) if known else "no stage finished",
     ]
-    results = [scores.headline(s) for s in facts.of_kind("bench")]
+    benches = facts.of_kind("bench")
+    results = [scores.headline(s, of_several=len(benches) > 1) for s in benches]
     return tag(
         "header",
         tag("p", f"Run report · {facts.job.metadata.namespace}", class_="eyebrow"),

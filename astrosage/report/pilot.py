@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from astrosage.bench.statistics import mcnemar
 from astrosage.pilot.results import AHEAD, Found, Losses, Scores, find
 from astrosage.report.curve import Mark, curve_chart, short
 from astrosage.report.facts import RunFacts
+from astrosage.report.protocol import METHOD_NAMES, with_interval
 from astrosage.report.text import (
     NONE,
     Html,
@@ -43,9 +45,7 @@ def section(facts: RunFacts) -> Html:
 def outlook(found: Found) -> list[str]:
     """The prediction in sentences, each with its interval."""
     lines = [
-        f"{score.set}, {score.method.replace('_', ' ')}: {_gain(score)}"
-        for score in found.scores
-        if score.line
+        f"{score.set}, {_method(score)}: {_gain(score)}" for score in found.scores if score.line
     ]
     lines += [
         f"validation loss of {loss.stage}: {number(loss.curve.ahead.value, 4)} "
@@ -66,6 +66,10 @@ def outlook(found: Found) -> list[str]:
             "third fraction would say."
         )
     return lines
+
+
+def _method(score: Scores) -> str:
+    return METHOD_NAMES[score.method].lower()
 
 
 def _gain(score: Scores) -> str:
@@ -90,7 +94,7 @@ def _introduction(found: Found) -> str:
 
 
 def _table(found: Found) -> Html:
-    columns = [f"{s.set}, {s.method.replace('_', ' ')}" for s in found.scores]
+    columns = [f"{s.set}, {_method(s)}" for s in found.scores]
     losses = [f"Validation loss, {x.stage}" for x in found.losses]
     head = ["Part", "Corpus tokens", "Tokens seen", "Hours", "USD", *losses, *columns]
     rows = []
@@ -112,13 +116,10 @@ def _cell(score: Scores, fraction: float) -> str:
     for i, part in enumerate(score.parts):
         if part.fraction == fraction:
             own = score.scores[i]
-            interval = f"[{percent(own['low'])}, {percent(own['high'])}]"
             p = ""
             if score.baseline:
-                from astrosage.bench.statistics import mcnemar
-
                 p = f", {probability(mcnemar(score.better[i], score.worse[i]))}"
-            return f"{percent(own['accuracy'])} {interval}{p}"
+            return f"{with_interval(own)}{p}"
     return NONE
 
 
@@ -155,7 +156,7 @@ def _score_chart(score: Scores, found: Found) -> Html:
     words = ", ".join(f"{m.y:.1f} % at {short(m.x)}" for m in marks)
     return curve_chart(
         f"pilot-{score.stage}-{score.set}-{score.method}",
-        f"Accuracy on {score.set}, {score.method.replace('_', ' ')}",
+        f"Accuracy on {score.set}, {_method(score)}",
         f"Accuracy: {words}.",
         marks,
         _TOKENS,

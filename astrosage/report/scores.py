@@ -60,14 +60,19 @@ def _unscored(summary: Mapping[str, Any], item: Mapping[str, Any]) -> Html:
     )
 
 
-def headline(stage: StageFacts) -> Html:
-    """The main results of a bench stage, a sentence each; empty where there are none."""
-    return join(
-        [*map(_accuracy_headline, (stage.summary.get("sets") or [])[:3]), _perplexity(stage)]
-    )
+def headline(stage: StageFacts, *, of_several: bool = False) -> Html:
+    """The main results of a bench stage, a sentence each; empty where there are none.
+
+    Args:
+        stage: The stage.
+        of_several: Say which model it is of.
+    """
+    whose = f" of {stage.summary.get('model')}" if of_several else ""
+    sets = (stage.summary.get("sets") or [])[:3]
+    return join([*(_accuracy_headline(item, whose) for item in sets), _perplexity(stage, whose)])
 
 
-def _accuracy_headline(item: Mapping[str, Any]) -> Html:
+def _accuracy_headline(item: Mapping[str, Any], whose: str) -> Html:
     method = str(item.get("headline"))
     result = (item.get("methods") or {}).get(method) or {}
     model, base = result.get("model"), result.get("baseline")
@@ -80,10 +85,10 @@ def _accuracy_headline(item: Mapping[str, Any]) -> Html:
             f", against {with_interval(base)} for the baseline: {verdict(paired)} "
             f"({probability(paired.get('pHolm', paired.get('p')))})"
         )
-    return tag("p", tag("strong", "Accuracy "), text + ".", class_="headline")
+    return tag("p", tag("strong", f"Accuracy{whose} "), text + ".", class_="headline")
 
 
-def _perplexity(stage: StageFacts) -> Html:
+def _perplexity(stage: StageFacts, whose: str) -> Html:
     heldout = stage.summary.get("heldout") or {}
     model, base = heldout.get("model"), heldout.get("baseline")
     if not model:
@@ -92,7 +97,7 @@ def _perplexity(stage: StageFacts) -> Html:
     if base:
         text += f", against {number(base.get('perplexity'), 4)} for the baseline"
     text += f", on {count(model.get('tokens'))} tokens of held-out text."
-    return tag("p", tag("strong", "Perplexity "), text, class_="headline")
+    return tag("p", tag("strong", f"Perplexity{whose} "), text, class_="headline")
 
 
 def verdict(paired: Mapping[str, Any]) -> str:
