@@ -44,6 +44,12 @@ _PROBE_SECONDS = 5.0
 # keep nothing, so waiting longer for them gains nothing.
 _STOP_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+# Another process may take a port between its choice and Ray's use of it, even after the dashboard
+# answers; Ray then ends all it has started.
+_PORT_TRIES = 2
+_TAKEN = ("Failed to bind", "Address already in use", "is already in use")
+_UP = "Ray runtime started"
+_UP_SECONDS = 10.0  # should Ray no longer say so
 # A process object that is dropped complains that its process still runs; this one is meant to.
 _children: list[subprocess.Popen[bytes]] = []
 # Where caches are is taken along when it differs from what the head was started with.
@@ -64,6 +70,7 @@ class Head:
         temp_dir: Sockets and logs.
         python: The interpreter it runs with.
         environment: What it was started with of :data:`CARRIED`.
+        asked_port: The dashboard's port that it was to have, if it was told one.
     """
 
     pid: int
@@ -75,6 +82,7 @@ class Head:
     temp_dir: str
     python: str
     environment: dict[str, str]
+    asked_port: int | None = None
 
     @property
     def address(self) -> str:
@@ -197,6 +205,7 @@ def _spawn(dashboard_port: int | None) -> None:
         temp_dir=temp_dir,
         python=sys.executable,
         environment={name: os.environ[name] for name in CARRIED if name in os.environ},
+        asked_port=dashboard_port,
     )
     write_json(_FILE, dataclasses.asdict(head))
 
@@ -248,18 +257,28 @@ def _temp_dir(marker: str) -> str:
 
 
 def wait() -> Head:
-    """The head, once its API answers.
+    """The head, once its API answers and all of it has started.
+
+    One that lost a port to another process is started again, with other ports.
 
     Raises:
         ClusterError: If none was started, or it ended, or it does not answer.
+        ConflictError: If a port that it was told is in use.
     """
     deadline = time.monotonic() + _BOOT_SECONDS
+    tries, answered = _PORT_TRIES, 0.0
     while time.monotonic() < deadline:
         head = running()
         if head is None:
-            raise _failed(read())
-        if head.answers():
-            return head
+            lost = read()
+            if lost is None or not tries or not _lost_a_port():
+                raise _failed(lost)
+            tries, answered = tries - 1, 0.0
+            begin(lost.asked_port)
+        elif head.answers():
+            answered = answered or time.monotonic()
+            if not head.is_young or _UP in _said() or time.monotonic() - answered > _UP_SECONDS:
+                return head
         time.sleep(_POLL_SECONDS)
     raise ClusterError(
         f"the local cluster does not answer after {_BOOT_SECONDS:.0f} s",
@@ -267,10 +286,23 @@ def wait() -> Head:
     )
 
 
+def _said() -> str:
+    """What the leading process has said so far."""
+    try:
+        return log_path().read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _lost_a_port() -> bool:
+    said = _said()
+    return any(words in said for words in _TAKEN)
+
+
 def _failed(head: Head | None) -> ClusterError:
     if head is None:
         return ClusterError("the local cluster does not run", "a submit starts it")
-    lines = [line.strip() for line in log_path().read_text(errors="replace").splitlines()]
+    lines = [line.strip() for line in _said().splitlines()]
     said = next((line for line in reversed(lines) if line), "it said nothing")
     return ClusterError(
         f"the local cluster has ended: {said}", f"see {log_path()}; a submit starts it anew"
