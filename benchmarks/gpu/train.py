@@ -65,6 +65,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Train for the asked time and say how fast it went."""
     from transformers import AutoModelForCausalLM
 
+    from astrosage.models.arithmetic import compute_type, fast_bf16
     from astrosage.train import throughput
     from astrosage.train.model import TrainingModel
     from astrosage.train.plain import PlainEngine
@@ -73,7 +74,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     config = shapes.config(options.size, options.sequence_length)
     torch.manual_seed(0)
     with device:
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(config, dtype=compute_type(device))
     if options.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
@@ -85,7 +86,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     batches = micro_batches(options, config.vocab_size, device)
     parts = Parts(device)
     done = timed(lambda: step(engine, batches, options.accumulation, config, parts), options, parts)
-    peak = throughput.peak(device)
+    peak = throughput.peak(device, bf16=fast_bf16(device))
     return {
         "size": options.size,
         "device": throughput.device_name(device),

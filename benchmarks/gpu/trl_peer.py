@@ -26,6 +26,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
+    from astrosage.models.arithmetic import fast_bf16
     from astrosage.train import throughput
 
     device = torch.device(options.device)
@@ -89,7 +90,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             callbacks=[Clock()],
         )
         trainer.train()
-    peak = throughput.peak(device)
+    peak = throughput.peak(device, bf16=fast_bf16(device))
     return {
         "size": options.size,
         "device": throughput.device_name(device),
