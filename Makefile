@@ -49,7 +49,7 @@ format: setup  ## Mend what can be mended
 	$(BIN)/ruff format .
 
 test: setup  ## The whole test suite, on real parts, with coverage of the parent process
-	$(BIN)/python -m pytest --durations=15 --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -rs --durations=15 --cov --cov-report=term:skip-covered
 
 test-fast: setup  ## Unit tests only
 	$(BIN)/python -m pytest -m "not api and not e2e"

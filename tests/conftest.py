@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import signal
+import time
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +20,16 @@ hypothesis.settings.load_profile("untimed")
 # A shell that starts tests in the background makes them, and all that they start, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_BEGAN = time.monotonic()
+_MINUTES = float(os.environ.get("ASTRO_TEST_MINUTES") or "inf")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what takes longest once ``ASTRO_TEST_MINUTES`` are over: better some than none."""
+    if item.get_closest_marker("e2e") and time.monotonic() - _BEGAN > 60 * _MINUTES:
+        pytest.skip(f"a slow machine: the {_MINUTES:g} minutes of ASTRO_TEST_MINUTES are over")
 
 
 @pytest.fixture(scope="session")
