@@ -33,7 +33,7 @@ def test_help_ends_with_an_example_and_names_a_variable_for_each_option(
     last = path[-1] if path != ("config",) else "schema"
     assert f"astroctl {path[0]}" in example
     assert last in example
-    if len(path) == 2 or path[0] not in ("submit", "config", "data", "keys", "pools"):
+    if len(path) == 2 or path[0] not in ("submit", "config", "data", "keys", "pilot", "pools"):
         variable = "_".join(["ASTROCTL", *path, "DEBUG"]).upper()
         assert variable in "".join(result.output.split())
 
