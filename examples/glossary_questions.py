@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-LETTERS = "ABCD"
-INSTRUCTION = "Answer with the letter only."
+from astrosage.bench import question as bench
+from astrosage.bench.prompts import multiple_choice
+
 Entry = dict[str, str]
 Question = tuple[str, str, list[str]]  # what is asked, the right option, the wrong ones
 
@@ -113,11 +114,12 @@ def as_chat(question: Question, chance: random.Random) -> dict[str, Any]:
     asked, right, wrong = question
     choices = [right, *wrong]
     chance.shuffle(choices)
-    listed = "\n".join(f"{a}. {c}" for a, c in zip(LETTERS, choices, strict=True))
+    place = choices.index(right)
+    prompt = multiple_choice(bench.Question("", asked, tuple(choices), place))
     return {
         "messages": [
-            {"role": "user", "content": f"{asked}\n\n{listed}\n\n{INSTRUCTION}"},
-            {"role": "assistant", "content": LETTERS[choices.index(right)]},
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": bench.LETTERS[place]},
         ]
     }
 

@@ -10,13 +10,10 @@ from astrosage.data.account import Account, SourceAccount
 from astrosage.data.encode import Encoded, Tokens
 from astrosage.data.mixing import proportions
 from astrosage.data.sampling import copies
-from astrosage.data.selection import Chosen
+from astrosage.data.selection import BATCH_CHARACTERS, BATCH_RECORDS, Chosen
 from astrosage.data.shards import Document, Piece
 from astrosage.data.waiting import Waiting
 from astrosage.spec.mixture import Mixture
-
-BATCH_RECORDS = 256
-BATCH_CHARACTERS = 500_000
 
 
 class Target(Protocol):

@@ -81,24 +81,25 @@ class Scores:
     worse: list[int]
     line: Line | None
 
+    def p(self, i: int) -> float:
+        """McNemar's exact test of a part against the baseline, which must be there."""
+        return mcnemar(self.better[i], self.worse[i])
+
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
+        points = [
+            {"fraction": part.fraction, **score}
+            for part, score in zip(self.parts, self.scores, strict=True)
+        ]
+        if self.baseline:
+            for i, point in enumerate(points):
+                point |= {"p": self.p(i), "better": self.better[i], "worse": self.worse[i]}
         return {
             "stage": self.stage,
             "set": self.set,
             "method": self.method,
             "baseline": self.baseline,
-            "points": [
-                {"fraction": part.fraction, **score}
-                | ({"p": mcnemar(b, w), "better": b, "worse": w} if self.baseline else {})
-                for part, score, b, w in zip(
-                    self.parts,
-                    self.scores,
-                    self.better or [0] * len(self.parts),
-                    self.worse or [0] * len(self.parts),
-                    strict=True,
-                )
-            ],
+            "points": points,
             "line": self.line
             and {
                 "perTenfold": self.line.per_tenfold.to_dict(),

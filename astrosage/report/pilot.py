@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from astrosage.bench.statistics import mcnemar
 from astrosage.pilot.results import AHEAD, Found, Losses, Scores, find
 from astrosage.report.curve import Mark, curve_chart, short
 from astrosage.report.facts import RunFacts
@@ -118,7 +117,7 @@ def _cell(score: Scores, fraction: float) -> str:
             own = score.scores[i]
             p = ""
             if score.baseline:
-                p = f", {probability(mcnemar(score.better[i], score.worse[i]))}"
+                p = f", {probability(score.p(i))}"
             return f"{with_interval(own)}{p}"
     return NONE
 

@@ -102,8 +102,7 @@ class Trainer:
         assert body is not None
         self.device = _device()
         # One for all ranks: their gradients meet.
-        self.bf16 = body.precision == "bf16" and not engine.agree_any(not fast_bf16(self.device))
-        if body.precision == "bf16" and not self.bf16:
+        if body.precision == "bf16" and engine.agree_any(not fast_bf16(self.device)):
             log.info("computing in fp32: a processor here multiplies bf16 in a plain loop")
             body = body.model_copy(update={"precision": "fp32"})
         self.context, self.spec = context, body
@@ -183,7 +182,7 @@ class Trainer:
         engine.prepare()
         loaded = model.load(
             source,
-            bf16=self.bf16,
+            bf16=spec.precision == "bf16",
             activation_checkpointing=spec.activation_checkpointing,
             sharding=config if spec.zero.stage == 3 else None,
             lora=spec.lora,
@@ -191,7 +190,7 @@ class Trainer:
         )
         self.engine: Any = engine.initialize(loaded, spec, config)
         self.model = loaded.model
-        self.peak = throughput.peak(self.device, bf16=self.bf16)
+        self.peak = throughput.peak(self.device, bf16=spec.precision == "bf16")
 
     def _take_over(self, found: dict[str, Any]) -> None:
         """Go on from a checkpoint's state."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from astroctl.cli.closing import METHODS, accuracy
 from astroctl.cli.output import table
-from astrosage.bench.statistics import mcnemar
 from astrosage.pilot.results import AHEAD, Found, Scores
 from astrosage.report.curve import short
 from astrosage.report.pilot import outlook
@@ -45,8 +44,7 @@ def _scores(scores: Scores) -> str:
     for i, part in enumerate(scores.parts):
         pair = p = None
         if scores.baseline:
-            better, worse = scores.better[i], scores.worse[i]
-            pair, p = f"{better}/{worse}", f"{mcnemar(better, worse):.3g}"
+            pair, p = f"{scores.better[i]}/{scores.worse[i]}", f"{scores.p(i):.3g}"
         rows.append([f"{part.fraction:.4g}", accuracy(scores.scores[i]), pair, p])
     title = f"{scores.set}, {METHODS.get(scores.method, scores.method)}"
     return f"{title}\n{table(['PART', 'ACCURACY', 'BETTER/WORSE', 'P'], rows)}"
