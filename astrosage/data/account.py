@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from astrosage.data.decontaminate import Hit
 from astrosage.data.examine import Examined
 from astrosage.data.findings import Findings
+from astrosage.data.formats.base import JUDGED_FROM, judge
 from astrosage.data.licenses import LicensePolicy
 from astrosage.data.mixing import Part
 from astrosage.data.steps import Steps
@@ -29,7 +30,9 @@ class SourceAccount:
         records: Records read.
         kept: Records that training or validation uses.
         tokens: What came of them in each split, copies by weight included.
-        reading: What reading them left out or changed.
+        reading: What was left out or changed by who read the files.
+        tried: Records that were read by others.
+        told: What they left out or changed.
         once: Training tokens with every record once, where the mixture decides the copies.
         part: What the mixture decided.
     """
@@ -40,8 +43,32 @@ class SourceAccount:
     kept: int = 0
     tokens: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
     reading: Tally = field(default_factory=Tally)
+    tried: int = 0
+    told: Tally = field(default_factory=Tally)
     once: int = 0
     part: Part | None = None
+
+    @property
+    def left_out(self) -> Tally:
+        """What reading left out or changed, whoever did it."""
+        both = self.reading.copy()
+        both.merge(self.told)
+        return both
+
+    def judge(self, field: str, tried: int | None) -> None:
+        """Refuse a source of which too much could not be read.
+
+        Args:
+            field: Its place in the run file.
+            tried: Its records, once all were tried.
+
+        Raises:
+            DataError: See :func:`~astrosage.data.formats.base.judge`.
+        """
+        if tried is not None:
+            judge(self.source, field, tried, self.left_out)
+        elif self.tried >= JUDGED_FROM:
+            judge(self.source, field, self.tried, self.told)
 
 
 @dataclass
@@ -95,6 +122,8 @@ class Account:
     def take(self, own: SourceAccount, examined: Examined) -> None:
         """Take up what was found of a batch of a source's records."""
         own.records += examined.records
+        own.tried += examined.tried
+        own.told.merge(examined.reading)
         self.empty += examined.empty
         self.steps.add(examined.steps)
         self.licenses.add(examined.licenses, examined.refused)
@@ -131,7 +160,7 @@ class Account:
             "records": self.records,
             "kept": self.kept,
             "licenseRefused": self.licenses.refused.total(),
-            "unreadable": sum(s.reading.counts["failed"] for s in self.sources),
+            "unreadable": sum(s.left_out.counts["failed"] for s in self.sources),
             "empty": self.empty,
             "filtered": self.cleaning.dropped.total(),
             "duplicates": self.duplicates,
@@ -164,7 +193,7 @@ class Account:
                 "validationTokens": s.tokens["validation"],
                 "trainShare": round(s.tokens["train"] / total, 6),
                 **_mixed(s),
-                **({"reading": s.reading.to_dict()} if s.reading.counts else {}),
+                **({"reading": read} if (read := s.left_out.to_dict()) else {}),
             }
             for s in self.sources
         ]

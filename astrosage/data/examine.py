@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from astrosage.data.cleaning import Cleaner
 from astrosage.data.deduplicate import record_key
 from astrosage.data.findings import Findings
+from astrosage.data.formats.base import Raw, attempt
 from astrosage.data.licenses import LicensePolicy
 from astrosage.data.near import Fingerprint, Fingerprinter
 from astrosage.data.records import Record
 from astrosage.data.steps import Steps, count_words
+from astrosage.data.tally import Tally
 from astrosage.spec.prepare import PrepareSpec
+from astrosage.spec.sources import Source
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive records of a source, as they were read.
+    """Consecutive records of a source.
 
     Attributes:
-        records: The records.
-        license: Of those that state none.
+        records: The records, some still to be read.
+        source: As the run file has it.
+        field: Its place there.
         boilerplate: Lines that the source's documents share.
     """
 
-    records: list[Record]
-    license: str | None = None
+    records: Sequence[Record | Raw]
+    source: Source
+    field: str
     boilerplate: frozenset[str] = frozenset()
 
 
@@ -53,6 +59,8 @@ class Examined:
 
     Attributes:
         records: How many there were.
+        tried: Those that were read here, and might have failed.
+        reading: What was left out or changed in reading them.
         good: Those that are left.
         empty: Those without any text.
         steps: What was left after reading, licence and cleaning.
@@ -61,7 +69,9 @@ class Examined:
         cleaning: What cleaning changed and refused.
     """
 
-    records: int
+    records: int = 0
+    tried: int = 0
+    reading: Tally = field(default_factory=Tally)
     good: list[Good] = field(default_factory=list)
     empty: int = 0
     steps: Steps = field(default_factory=Steps)
@@ -92,12 +102,13 @@ class Examiner:
 
     def examine(self, batch: Batch) -> Examined:
         """Each record by itself."""
-        found, policy = Examined(len(batch.records)), LicensePolicy(self._licenses)
+        found, policy = Examined(), LicensePolicy(self._licenses)
         self.cleaner.learn(batch.boilerplate)
-        for record in batch.records:
+        for record in _read(batch, found):
+            found.records += 1
             words = count_words(record)
             found.steps.passed("read", words)
-            if policy.admits(record.license or batch.license):
+            if policy.admits(record.license or batch.source.license):
                 found.steps.passed("licence", words)
                 self._clean(record, found)
         found.licenses, found.refused = policy.records, policy.refused
@@ -115,3 +126,19 @@ class Examiner:
         found.steps.passed("clean", words)
         fingerprint = self._prints.of(cleaned) if self._prints is not None else None
         found.good.append(Good(cleaned, words, record_key(cleaned), fingerprint))
+
+
+def _read(batch: Batch, found: Examined) -> Iterator[Record]:
+    def fail(message: str) -> None:
+        found.reading.add("failed", example=message)
+
+    for item in batch.records:
+        if isinstance(item, Record):
+            yield item
+            continue
+        found.tried += 1
+        record = None
+        with attempt(batch.source, batch.field, fail):
+            record = item.read(found.reading)
+        if record is not None:
+            yield record

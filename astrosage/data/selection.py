@@ -14,7 +14,7 @@ from astrosage.data.cleaning import Cleaner
 from astrosage.data.deduplicate import Deduplicator
 from astrosage.data.duplicates import DuplicateFilter
 from astrosage.data.examine import Batch, Examined, Good
-from astrosage.data.formats.base import Mark, Reading
+from astrosage.data.formats.base import Mark, Raw, Reading
 from astrosage.data.licenses import check_licenses
 from astrosage.data.mixing import needs_mixing
 from astrosage.data.records import Record
@@ -65,13 +65,15 @@ class Read:
         batch: The records; none at the end of a source.
         number: Whose they are.
         place: Where reading goes on after them.
-        tally: What reading the source left out or changed; still grows.
+        reading: The pass over the source; goes on.
+        is_last: Whether it is over.
     """
 
     batch: Batch
     number: int
     place: Place
-    tally: Tally
+    reading: Reading
+    is_last: bool
 
 
 def sources_of(spec: PrepareSpec, field: str) -> Iterator[tuple[Source, str, bool]]:
@@ -136,13 +138,18 @@ class Selection:
             begun = start if number == start.source else Place(number)
             reading = Reading.taken_up(source, self._spec.format, where, begun.mark)
             for records, place in _batches(reading, begun):
-                batch = Batch(records, source.license, lines)
-                yield Read(batch, number, place, reading.tally)
+                batch = Batch(records, source, where, lines)
+                yield Read(batch, number, place, reading, place.source > number)
 
     def take(self, read: Read, examined: Examined) -> Iterator[Chosen]:
-        """Those of a batch that are used; the others are counted."""
+        """Those of a batch that are used; the others are counted.
+
+        Raises:
+            DataError: If too much of the source cannot be read.
+        """
         own = self._own(read)
         self._account.take(own, examined)
+        own.judge(read.batch.field, read.reading.tried if read.is_last else None)
         for good in examined.good:
             if not self._is_duplicate(good, own):
                 self._account.steps.passed("deduplicate", good.words)
@@ -164,7 +171,7 @@ class Selection:
             source, _, is_validation = list(sources_of(self._spec, self._field))[read.number]
             sources.append(SourceAccount(source, is_validation))
         own = sources[read.number]
-        own.reading = read.tally
+        own.reading = read.reading.tally
         return own
 
     def _is_duplicate(self, good: Good, own: SourceAccount) -> bool:
@@ -190,20 +197,22 @@ class Selection:
         return Chosen(good.record, "train", times, own, key)
 
 
-def _batches(reading: Reading, start: Place) -> Iterator[tuple[list[Record], Place]]:
+def _batches(reading: Reading, start: Place) -> Iterator[tuple[list[Record | Raw], Place]]:
     """The records that come after a place, with the place that comes after them."""
-    records: list[Record] = []
+    records: list[Record | Raw] = []
     characters, passed = 0, start.records
     mark, count = reading.mark, 0
     for record in read_on(reading):
         if reading.mark is not mark:
             mark, count = reading.mark, 0
         count += 1
+        if isinstance(record, Raw):
+            reading.tried += 1
         if passed:
             passed -= 1
             continue
         records.append(record)
-        characters += sum(map(len, record.texts))
+        characters += record.size if isinstance(record, Raw) else sum(map(len, record.texts))
         if len(records) == BATCH_RECORDS or characters >= BATCH_CHARACTERS:
             yield records, Place(start.source, mark, count)
             records, characters = [], 0

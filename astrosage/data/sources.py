@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from astrosage.data.formats.base import File, Reading
+from astrosage.data.formats.base import File, Raw, Reading
 from astrosage.data.formats.kinds import PARTED, kind_of, reader
 from astrosage.data.reading import count_lines
 from astrosage.data.records import Format, Record
@@ -129,15 +129,24 @@ def read_records(
     """
     reading = Reading(source, format, field, tally if tally is not None else Tally())
     reading.glance = glance
-    yield from read_on(reading)
+    for item in read_on(reading):
+        if isinstance(item, Record):
+            yield item
+            continue
+        with reading.attempt():
+            if (record := item.read(reading.tally)) is not None:
+                yield record
+    reading.judge()
 
 
-def read_on(reading: Reading) -> Iterator[Record]:
-    """The records from the reading's mark on; see :func:`read_records`."""
+def read_on(reading: Reading) -> Iterator[Record | Raw]:
+    """The records from the reading's mark on, some still to be read; see :func:`read_records`.
+
+    Who reads those counts them as tried, and judges the source at its end.
+    """
     for kind, files in _by_kind(reading.source, reading.format, reading.field):
         if kind in PARTED or reading.begin(len(files)):
             yield from reader(kind)(files, reading)
-    reading.judge()
 
 
 def _by_kind(

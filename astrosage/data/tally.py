@@ -37,6 +37,13 @@ class Tally:
         """What was counted so far."""
         return Tally(self.counts.copy(), {kind: list(v) for kind, v in self.examples.items()})
 
+    def merge(self, other: Tally) -> None:
+        """Count what another has counted, after what this has."""
+        self.counts.update(other.counts)
+        for kind, examples in other.examples.items():
+            known = self.examples.setdefault(kind, [])
+            known += examples[: _EXAMPLES - len(known)]
+
     def update(self, counts: Mapping[str, int], where: str = "") -> None:
         """Count all of ``counts``, found in ``where``."""
         for kind, times in counts.items():

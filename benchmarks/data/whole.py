@@ -2,20 +2,25 @@
 
 python benchmarks/data/whole.py --megabytes 200 --workers 1
 python benchmarks/data/whole.py --megabytes 200 --workers 2 --cleaning none
+python benchmarks/data/whole.py --latex FOLDER --megabytes 60 --workers 2
 
 Reading JSONL, cleaning with the filters of Gopher and C4, exact and near-duplicates,
-decontamination against a question file if one is given, tokenising, packing, writing. Memory is
-that of all processes of the stage, sampled twice a second: each page once (PSS) and, larger, as
-they are usually added up (RSS).
+decontamination against a question file if one is given, tokenising, packing, writing. With
+``--latex``, the corpus is one of arXiv's bulk archives, whose papers are the chapters in that
+folder, over and over, and near-duplicates are kept. Memory is that of all processes of the stage,
+sampled twice a second: each page once (PSS) and, larger, as they are usually added up (RSS).
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -35,9 +40,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         corpus = options.corpus or Path(scratch) / "corpus"
         if not corpus.exists():
-            from made_up import make
+            if options.latex is not None:
+                papers(corpus, options.latex, options.megabytes)
+            else:
+                from made_up import make
 
-            make(corpus, options.megabytes, options.model)
+                make(corpus, options.megabytes, options.model)
         command = [sys.executable, __file__, *sys.argv[1:], "--only", f"--corpus={corpus}"]
         with subprocess.Popen(
             [*command, f"--scratch={scratch}"], stdout=subprocess.PIPE, text=True
@@ -58,9 +66,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--questions", type=Path)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--corpus", type=Path, help="Made if it is not there.")
+    parser.add_argument("--latex", type=Path, help="Where chapters in LaTeX lie.")
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def papers(folder: Path, chapters: Path, megabytes: float) -> None:
+    """An archive as arXiv has them: a paper is a chapter with a first sentence of its own."""
+    folder.mkdir()
+    texts = [f.read_bytes() for f in sorted(chapters.rglob("*.tex")) if f.stat().st_size > 20_000]
+    begin = rb"\documentclass{article}\begin{document}"
+    left, number = megabytes * 1e6, 0
+    with tarfile.open(folder / "arXiv_src_0704_001.tar", "w") as archive:
+        while left > 0:
+            text = texts[number % len(texts)]
+            number += 1
+            own = f"This is paper {number}.\n\n".encode()
+            packed = gzip.compress(begin + own + text + rb"\end{document}", mtime=0)
+            info = tarfile.TarInfo(f"0704/0704.{number:04d}.gz")
+            info.size = len(packed)
+            archive.addfile(info, io.BytesIO(packed))
+            left -= len(text)
 
 
 def prepare(options: argparse.Namespace) -> dict[str, Any]:
@@ -76,10 +103,13 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
         # One more than workers: a stage's own task gives its core back while it waits.
         ray.init(num_cpus=options.workers + 1, include_dashboard=False, log_to_driver=False)
     every = options.cleaning == "all"
+    source = {"path": f"{options.corpus}/*.jsonl"}
+    if options.latex is not None:
+        source = {"path": f"{options.corpus}/*.tar", "kind": "arxiv", "onError": "skip"}
     body: dict[str, Any] = {
-        "sources": [{"path": f"{options.corpus}/*.jsonl"}],
+        "sources": [source],
         "clean": CLEAN if every else {},
-        "deduplicate": {"near": {"enabled": every}},
+        "deduplicate": {"near": {"enabled": every and options.latex is None}},
         "decontaminate": {"against": [str(options.questions)] if options.questions else []},
     }
     job = parse(
@@ -100,7 +130,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     seconds, used = time.monotonic() - began, time.process_time() - before
     made = manifest.verify(context.shards_path("corpus"))
     report, tokens = made["report"], made["splits"]["train"]["tokens"]
-    size = sum(file.stat().st_size for file in options.corpus.glob("*.jsonl"))
+    size = sum(file.stat().st_size for file in options.corpus.iterdir())
     return {
         "megabytes": round(size / 1e6, 1),
         "workers": options.workers,

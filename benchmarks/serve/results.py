@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from servers import DTYPE
+
 _WHO = {
     "engine": "the engine alone, in one process with its clients",
     "ours": "the application under uvicorn",
@@ -39,7 +41,7 @@ def _head(options: dict[str, str]) -> str:
 Written by `compare.py` on {datetime.now(UTC).date()}; README.md says how and what is compared.
 
 - Machine: {_machine()}; {versions}.
-- {options["model"]}, bf16, {options["threads"]} thread for the model; the load generator shares the
+- {options["model"]}, {DTYPE}, {options["threads"]} thread for the model; the load generator shares the
   machine with the server.
 - {options["requests"]} streamed chats of at most {options["tokens"]} tokens a run, greedy;
   {options["clients"]} clients, or {options["rate"]} arrivals a second. {options["rounds"]} rounds,
@@ -111,6 +113,6 @@ prompt of its own that comes back with the answer; who is refused (429) comes ba
 - Answers: {told}. Refusals on the way: {run["refusals"]}. Failures: {failed}.
 - Of {run["compared"]} answers drawn at random, {run["same"]} are to the letter what the engine says
   to that prompt alone. Run eight at once, without a server, the engine agrees with itself in
-  {run["engineSame"]} of them: in bf16, sums in a batch of another size round differently.
+  {run["engineSame"]} of them: sums in a batch of another size round differently.
 - {run["requestsPerSecond"]} answers/s over {run["seconds"]:.0f} s; a whole answer, with all
   refusals, took {took.get("p50", 0):.1f} s in the median, {took.get("p99", 0):.1f} s at 99 %."""

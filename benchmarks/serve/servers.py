@@ -20,9 +20,13 @@ from typing import Any
 
 import httpx
 
+from astrosage.processor import has_bf16
+
 ROOT = Path(__file__).parents[2]
 NAME = "m"
 CONCURRENT, QUEUE = 8, 32
+DTYPE = "bfloat16" if has_bf16() else "float32"
+"""What all contestants compute in."""
 _START_SECONDS = 300.0
 _BLOCK, _BLOCKS, _STEP = 32, 750, 256  # about 512 MiB of cache for SmolLM2-135M, as ours takes
 
@@ -56,7 +60,7 @@ def started(kind: str, model: Path, threads: int, transformers: str) -> Iterator
         if kind == "transformers":
             name = str(model)
             command = [transformers, "serve", name, "--continuous-batching"]
-            command += ["--device", "cpu", "--dtype", "bfloat16", "--port", str(port)]
+            command += ["--device", "cpu", "--dtype", DTYPE, "--port", str(port)]
             command += ["--cb-block-size", str(_BLOCK), "--cb-num-blocks", str(_BLOCKS)]
             command += ["--cb-max-batch-tokens", str(_STEP), "--host", "127.0.0.1"]
         else:

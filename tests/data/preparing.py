@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from astrosage.context import StageContext
 from astrosage.data import checkpoints, filler, selection, window
 from astrosage.spec.load import parse
+from tests.data.formats.test_archive import make as make_tar
 
 STEM = "Why is the sky dark when there are so many stars in it?"
 WORDS = "star galaxy comet orbit light dust gas planet moon dark bright old young far near hot"
@@ -26,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "mixture": {"mixture": {"temperature": 2.0}, "validation": {"fraction": 0.1}, "seed": 3},
     "chat": {"format": "chat", "validation": {"fraction": 0.1}},
+    "stored": {"validation": {"fraction": 0.1}},  # papers and pages, which workers read
 }
 
 
@@ -43,7 +46,8 @@ def context(
 ) -> StageContext:
     """A stage over texts in ``folder``, which are made if they are not there."""
     options = VARIANTS[variant]
-    sources = _sources(folder, options.get("format") == "chat")
+    made = _stored if variant == "stored" else _sources
+    sources = made(folder, options.get("format") == "chat")
     quiz = folder / "quiz.jsonl"
     question = {"id": "q1", "question": STEM, "choices": ["It is not", "Light is late"]}
     quiz.write_text(json.dumps({**question, "answer": "B"}) + "\n")
@@ -79,6 +83,33 @@ def _sources(folder: Path, chat: bool) -> list[dict[str, Any]]:
         {"path": paths[0], "weight": 1.5, "onError": "skip"},
         {"path": paths[1], "onError": "skip"},
     ]
+
+
+def _stored(folder: Path, chat: bool) -> list[dict[str, Any]]:
+    chance = random.Random(7)
+    texts = [str(_record(i, chance, chat).get("text", "")) for i in range(140)]
+    for part in range(2):
+        papers = [
+            (f"07{part}/070{part}.{i:04}.gz", _paper(text))
+            for i, text in enumerate(texts[50 * part : 50 * part + 50], 1)
+        ]
+        (folder / f"papers{part}.tar").write_bytes(make_tar(*papers))
+    pages = (
+        f"<page><title>P{i}</title><ns>0</ns><revision><text>{text}</text></revision></page>"
+        for i, text in enumerate(texts[100:])
+    )
+    (folder / "dump.xml").write_text(f"<mediawiki>{''.join(pages)}</mediawiki>")
+    return [
+        {"path": f"{folder}/papers*.tar", "kind": "arxiv", "onError": "skip", "maxFailures": 0.3},
+        {"path": f"{folder}/dump.xml", "kind": "wikipedia"},
+    ]
+
+
+def _paper(text: str) -> bytes:
+    """A paper with an unknown command; without a text, one that is cut short."""
+    source = rf"\documentclass{{article}}\begin{{document}}\foo {text}\end{{document}}"
+    packed = gzip.compress(source.encode(), mtime=0)
+    return packed if text else packed[:-9]
 
 
 def _record(number: int, chance: random.Random, chat: bool) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from astrosage.data.records import Record
 from astrosage.data.run import run
 from astrosage.data.selection import Chosen
 from astrosage.errors import DataError
+from astrosage.spec.sources import Source
 from tests.data import preparing
 
 pytestmark = pytest.mark.api
+SOURCE = Source(path="f")
 TWO = {"workers": 2, "resourcesPerWorker": {"cpu": 1}}
 
 
@@ -39,7 +41,7 @@ def joined(made: RayCrew, monkeypatch: pytest.MonkeyPatch) -> RayCrew:
     monkeypatch.setattr(crew, "ALONE_SECONDS", 0.0)
     until = time.monotonic() + 100
     while made.joined < 2 and time.monotonic() < until:
-        list(made.map("examine", [Batch([])], lambda b: b))
+        list(made.map("examine", [Batch([], SOURCE, "s")], lambda b: b))
         time.sleep(0.2)
     assert made.joined == 2
     return made
@@ -56,7 +58,7 @@ def test_batches_come_back_in_order_and_as_one_worker_makes_them(
     cluster: None, context: StageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = worker_of(context)
-    batches = [Batch(texts(n)) for n in (1, 500, 0, 3, 40, 1, 1, 1, 200, 2)]
+    batches = [Batch(texts(n), SOURCE, "s") for n in (1, 500, 0, 3, 40, 1, 1, 1, 200, 2)]
     made = hire(context, own)
     assert isinstance(made, RayCrew)
     with joined(made, monkeypatch):
@@ -95,9 +97,8 @@ def test_an_error_is_that_of_the_first_record_that_fails(
 
 def account() -> Any:
     from astrosage.data.account import SourceAccount
-    from astrosage.spec.sources import Source
 
-    return SourceAccount(Source(path="f"), False)
+    return SourceAccount(SOURCE, False)
 
 
 @pytest.mark.parametrize("variant", preparing.VARIANTS)

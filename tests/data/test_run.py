@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from astrosage.data.tokenise import load_tokenizer
 from astrosage.errors import DataError, NotFoundError, SpecError
 from astrosage.runs import manifest, metrics
 from astrosage.spec.load import parse
+from tests.data import preparing
 from tests.tiny import TEXT
 
 Make = Callable[..., StageContext]
@@ -385,3 +387,25 @@ def test_the_stages_own_model_is_used(make: Make, texts: Path, tmp_path: Path) -
     (other / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 32}))
     with pytest.raises(SpecError, match="max_position_embeddings, 32"):
         run(make(sources=[{"path": f"{texts}/*.md"}], model=other))
+
+
+def test_too_many_papers_that_cannot_be_read_end_the_stage(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    context = preparing.context(tmp_path, tiny_model, "stored")
+    run(context)
+    report = json.loads((context.shards_path("corpus") / "report.json").read_text())
+    papers = report["shares"][0]
+    assert papers["reading"]["counts"]["failed"] == report["unreadable"] == 3
+    assert papers["records"] == 97
+    assert len(papers["reading"]["examples"]["failed"]) == 3
+
+    context.job_data["spec"]["stages"][0]["prepare"]["sources"][0]["maxFailures"] = 0.02
+    again = replace(context, key="other")
+    with pytest.raises(
+        DataError, match=r"sources\[0\]: 3 of 100 records .* `maxFailures` 0\.02: .*papers0\.tar"
+    ):
+        run(again)
+    context.job_data["spec"]["stages"][0]["prepare"]["sources"][0]["onError"] = "fail"
+    with pytest.raises(DataError, match=r"papers0\.tar:070/0700\.0031\.gz"):
+        run(replace(context, key="third"))

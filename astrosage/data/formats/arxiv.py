@@ -11,17 +11,19 @@ import io
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from astrosage.data.compressed import unpacked
+from astrosage.data.compressed import Limits, unpacked
 from astrosage.data.formats.archive import is_tar, members
 from astrosage.data.formats.arxiv_metadata import Choice, Paper, normal_id
-from astrosage.data.formats.base import File, Reading
+from astrosage.data.formats.base import File, Raw, Reading
 from astrosage.data.formats.latex import choose_documents, convert, is_source, project_of
 from astrosage.data.latex.project import Project
 from astrosage.data.reading import opened, too_large
 from astrosage.data.records import Record
+from astrosage.data.tally import Tally
 from astrosage.errors import DataError
-from astrosage.spec.sources import ArxivOptions
+from astrosage.spec.sources import ArxivOptions, Source
 
 _GLANCE = 3
 _SINGLE = "paper.tex"
@@ -30,14 +32,14 @@ _OTHERS = ((b"%!", "arxivPostScript"), (b"%PDF", "arxivPdfOnly"), (b"\xf7\x02", 
 _WITHDRAWN_BYTES = 2_000
 
 
-def read(files: list[File], reading: Reading) -> Iterator[Record]:
+def read(files: list[File], reading: Reading) -> Iterator[Raw]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
     choice = Choice(reading.source.arxiv or ArxivOptions(), reading)
     for file in reading.each(files[:1] if reading.glance else files):
         yield from _read_file(file, choice, reading)
 
 
-def _read_file(file: File, choice: Choice, reading: Reading) -> Iterator[Record]:
+def _read_file(file: File, choice: Choice, reading: Reading) -> Iterator[Raw]:
     chosen = _Chosen(choice, reading)
     number = 0
     with _cut_short(reading), opened(file, reading.limits) as stream:
@@ -45,15 +47,8 @@ def _read_file(file: File, choice: Choice, reading: Reading) -> Iterator[Record]
             stream, str(file), reading.limits, reading.tally, chosen.wants
         ):
             number += 1
-            identifier, paper = chosen.last
-            with reading.attempt():
-                where = f"{file}:{name}"
-                text = _text(content, where, reading)
-                if text:
-                    title = f"# {paper.title}\n\n" if paper.title and text[:2] != "# " else ""
-                    yield Record(
-                        identifier, str(file), number, text=title + text, license=paper.license
-                    )
+            read_paper = partial(_read_paper, content, name, chosen.last, str(file), number)
+            yield Raw(partial(read_paper, reading.limits, reading.source), len(content))
             if reading.glance and number >= _GLANCE:
                 return
 
@@ -64,8 +59,9 @@ def _cut_short(reading: Reading) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        if not reading.source.skips or reading.failed > reading.source.max_failures * reading.tried:
+        if not reading.source.skips:
             raise
+        reading.judge()
         reading.tried += 1
         reading.tally.add("archivesCut", example=error.message)
         reading.fail(error.message)
@@ -95,9 +91,26 @@ class _Chosen:
         return True
 
 
-def _text(content: bytes, where: str, reading: Reading) -> str:
+def _read_paper(
+    content: bytes,
+    name: str,
+    chosen: tuple[str, Paper],
+    file: str,
+    number: int,
+    limits: Limits,
+    source: Source,
+    tally: Tally,
+) -> Record | None:
+    text = _text(content, f"{file}:{name}", limits, source, tally)
+    if not text:
+        return None
+    identifier, paper = chosen
+    title = f"# {paper.title}\n\n" if paper.title and text[:2] != "# " else ""
+    return Record(identifier, file, number, text=title + text, license=paper.license)
+
+
+def _text(content: bytes, where: str, limits: Limits, source: Source, tally: Tally) -> str:
     """A paper's text; empty where it has none that can be read."""
-    limits, tally = reading.limits, reading.tally
     with unpacked(io.BytesIO(content), where, limits) as stream:
         data = stream.read(limits.record_bytes + 1)
     if len(data) > limits.record_bytes:
@@ -116,7 +129,8 @@ def _text(content: bytes, where: str, reading: Reading) -> str:
     if _is_withdrawn(data):
         tally.add("arxivWithdrawn", example=where)
         return ""
-    texts = [convert(project, main, tally).text for main in choose_documents(project, reading)]
+    mains = choose_documents(project, source, tally)
+    texts = [convert(project, main, tally).text for main in mains]
     text = "\n\n".join(t for t in texts if t)
     if not text:
         tally.add("arxivEmpty", example=where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,22 @@ from astrosage.spec.sources import Source
 
 File: TypeAlias = Path | str
 """A local file, or a URI."""
-_JUDGED_FROM = 100
+JUDGED_FROM = 100
+"""Records before which a source's share of failures is not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A record as it is stored, where reading it takes time: anyone may do it, anywhere.
+
+    Attributes:
+        read: The record, and in the tally what was left out of it; None where it holds no text. Can
+            be pickled. Raises :class:`~astrosage.errors.DataError` if it cannot be read.
+        size: Its bytes.
+    """
+
+    read: Callable[[Tally], Record | None]
+    size: int
 
 
 @dataclass(frozen=True)
@@ -28,13 +43,11 @@ class Mark:
     Attributes:
         file: The file's number in the source, from 0.
         tried: Records that were begun in the files before it.
-        failed: Those of them that could not be read.
         tally: What was left out or changed in them.
     """
 
     file: int = 0
     tried: int = 0
-    failed: int = 0
     tally: Tally = dataclasses.field(default_factory=Tally)
 
 
@@ -47,8 +60,7 @@ class Reading:
         format: ``text`` or ``chat``.
         field: The source's place in the run file.
         tally: What was left out or changed.
-        tried: Records that were begun.
-        failed: Those of them that could not be read.
+        tried: Records that were begun, also where others read them.
         glance: Whether the first records are enough, since only their form is checked.
         mark: Where the file that is being read began; what lies before a given one is passed over.
     """
@@ -58,7 +70,6 @@ class Reading:
     field: str
     tally: Tally = dataclasses.field(default_factory=Tally)
     tried: int = 0
-    failed: int = 0
     glance: bool = False
     mark: Mark = dataclasses.field(default_factory=Mark)
     _begun: int = 0
@@ -66,14 +77,14 @@ class Reading:
     @classmethod
     def taken_up(cls, source: Source, format: Format, field: str, mark: Mark) -> Reading:  # noqa: A002
         """A pass that goes on at the file of a mark."""
-        return cls(source, format, field, mark.tally.copy(), mark.tried, mark.failed, mark=mark)
+        return cls(source, format, field, mark.tally.copy(), mark.tried, mark=mark)
 
     def begin(self, count: int = 1) -> bool:
         """Begin so many files; False if an earlier pass has read them all."""
         number, self._begun = self._begun, self._begun + count
         if self._begun <= self.mark.file:
             return False
-        self.mark = Mark(number, self.tried, self.failed, self.tally.copy())
+        self.mark = Mark(number, self.tried, self.tally.copy())
         return True
 
     def each(self, files: Sequence[File]) -> Iterator[File]:
@@ -97,17 +108,8 @@ class Reading:
     def attempt(self) -> Iterator[None]:
         """Read one record: where the source's ``onError`` says so, its failure is only counted."""
         self.tried += 1
-        try:
+        with attempt(self.source, self.field, self.fail):
             yield
-        except DataError as error:
-            if not self.source.skips:
-                raise
-            self.fail(error.message)
-        except RecursionError:
-            message = f"{self.field}: a record is nested too deeply to be read"
-            if not self.source.skips:
-                raise DataError(message, "leave it out, or set `onError: skip`") from None
-            self.fail(message)
 
     def fail(self, message: str) -> None:
         """Count a record that could not be read.
@@ -115,30 +117,51 @@ class Reading:
         Raises:
             DataError: If these are more than the source's ``maxFailures`` allows.
         """
-        self.failed += 1
         self.tally.add("failed", example=message)
-        if self.tried >= _JUDGED_FROM:
+        if self.tried >= JUDGED_FROM:
             self.judge()
 
     def judge(self) -> None:
-        """Refuse a source of which too much could not be read.
+        """See :func:`judge`."""
+        judge(self.source, self.field, self.tried, self.tally)
 
-        Raises:
-            DataError: Naming the share, the bound and the last failures.
-        """
-        if self.failed > self.source.max_failures * self.tried:
-            examples = "; ".join(self.tally.examples.get("failed", [])[:3])
-            raise DataError(
-                f"{self.field}: {self.failed} of {self.tried} records of {self.source.path} cannot "
-                f"be read, more than `maxFailures` {self.source.max_failures:g}: {examples}",
-                "mend or remove them, or raise `maxFailures`",
-            )
+
+@contextmanager
+def attempt(source: Source, field: str, fail: Callable[[str], None]) -> Iterator[None]:
+    """Read one record of a source: where its ``onError`` says so, a failure is only told."""
+    try:
+        yield
+    except DataError as error:
+        if not source.skips:
+            raise
+        fail(error.message)
+    except RecursionError:
+        message = f"{field}: a record is nested too deeply to be read"
+        if not source.skips:
+            raise DataError(message, "leave it out, or set `onError: skip`") from None
+        fail(message)
+
+
+def judge(source: Source, field: str, tried: int, tally: Tally) -> None:
+    """Refuse a source of which too much could not be read.
+
+    Raises:
+        DataError: Naming the share, the bound and the first failures.
+    """
+    failed = tally.counts["failed"]
+    if failed > source.max_failures * tried:
+        examples = "; ".join(tally.examples.get("failed", [])[:3])
+        raise DataError(
+            f"{field}: {failed} of {tried} records of {source.path} cannot "
+            f"be read, more than `maxFailures` {source.max_failures:g}: {examples}",
+            "mend or remove them, or raise `maxFailures`",
+        )
 
 
 class Reader(Protocol):
     """Reads the files of a source, which are of one kind."""
 
-    def __call__(self, files: list[File], reading: Reading) -> Iterator[Record]:
+    def __call__(self, files: list[File], reading: Reading) -> Iterator[Record | Raw]:
         """The records, in the order of the files.
 
         Raises:

@@ -22,6 +22,7 @@ from astrosage.data.reading import opened, read_bytes
 from astrosage.data.records import Record
 from astrosage.data.tally import Tally
 from astrosage.errors import DataError
+from astrosage.spec.sources import Source
 
 _KNOWN = (*SOURCE_ENDINGS, *HELPER_ENDINGS)
 
@@ -48,7 +49,7 @@ def _read_loose(files: list[File], reading: Reading) -> Iterator[Record]:
         name = name.removeprefix(root).lstrip("/")
         readers[name], paths[name] = partial(read_bytes, file, reading.limits), file
     project = Project(readers, root.rstrip("/"), reading.limits, reading.tally)
-    for main in choose_documents(project, reading):
+    for main in choose_documents(project, reading.source, reading.tally):
         with reading.attempt():
             converted = convert(project, main, reading.tally)
             _check_inputs(converted, main, root, reading)
@@ -68,7 +69,7 @@ def _read_archive(file: File, reading: Reading) -> Iterator[Record]:
                 reading.tally,
             )
         stem = posixpath.basename(without_compression(file)).removesuffix(".tar")
-        for main in choose_documents(project, reading):
+        for main in choose_documents(project, reading.source, reading.tally):
             converted = convert(project, main, reading.tally)
             if converted.text:
                 yield Record(f"{stem}/{main}", str(file), 1, text=converted.text)
@@ -101,16 +102,16 @@ def project_of(
     return Project(files, name, limits, tally)
 
 
-def choose_documents(project: Project, reading: Reading) -> list[str]:
+def choose_documents(project: Project, source: Source, tally: Tally) -> list[str]:
     """The files that become records."""
     mains, orphans = project.documents()
-    options = reading.source.latex
+    options = source.latex
     wanted = options.orphans if options is not None else None
     if wanted is None:
-        wanted = "skip" if reading.source.kind == "arxiv" else "read"
+        wanted = "skip" if source.kind == "arxiv" else "read"
     if wanted == "read" or not mains:
         return sorted([*mains, *orphans])
-    reading.tally.add("latexOrphans", len(orphans), ", ".join(orphans))
+    tally.add("latexOrphans", len(orphans), ", ".join(orphans))
     return mains
 
 

@@ -10,13 +10,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from astrosage.data.compressed import needed
-from astrosage.data.formats.base import File, Reading
+from astrosage.data.compressed import Limits, needed
+from astrosage.data.formats.base import File, Raw, Reading
 from astrosage.data.formats.wikitext import to_text
 from astrosage.data.reading import opened, read_lines, too_large
 from astrosage.data.records import Record
+from astrosage.data.tally import Tally
 from astrosage.errors import DataError
 from astrosage.spec.sources import WikipediaOptions
 
@@ -58,14 +60,14 @@ class _Site:
         return {normal_title(m) for m in re.findall(pattern, text, re.IGNORECASE)}
 
 
-def read(files: list[File], reading: Reading) -> Iterator[Record]:
+def read(files: list[File], reading: Reading) -> Iterator[Raw]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
     choice = _Choice(reading.source.wikipedia or WikipediaOptions(), reading)
     for file in reading.each(files[:1] if reading.glance else files):
         yield from _read_dump(file, choice, reading)
 
 
-def _read_dump(file: File, choice: _Choice, reading: Reading) -> Iterator[Record]:
+def _read_dump(file: File, choice: _Choice, reading: Reading) -> Iterator[Raw]:
     site = _Site()
     number = 0
     for element in _elements(file, reading):
@@ -77,17 +79,30 @@ def _read_dump(file: File, choice: _Choice, reading: Reading) -> Iterator[Record
             reading.tally.add(reason)
             continue
         number += 1
-        with reading.attempt():
-            if len(page.text.encode(errors="replace")) > reading.limits.record_bytes:
-                raise too_large(f"{file}, page {page.title}", reading.limits)
-            text = to_text(page.text, site.categories | site.files, reading.tally)
-            if text:
-                text = f"# {page.title}\n\n{text}"
-                yield Record(page.title, str(file), number, text=text, license=site.license)
-            else:
-                reading.tally.add("wikipediaEmpty", example=page.title)
+        links = frozenset(site.categories | site.files)
+        read_page = partial(_read_page, page, links, site.license, str(file), number)
+        yield Raw(partial(read_page, reading.limits), len(page.text))
         if reading.glance and number >= _GLANCE:
             return
+
+
+def _read_page(
+    page: _Page,
+    links: frozenset[str],
+    license: str | None,  # noqa: A002
+    file: str,
+    number: int,
+    limits: Limits,
+    tally: Tally,
+) -> Record | None:
+    if len(page.text.encode(errors="replace")) > limits.record_bytes:
+        raise too_large(f"{file}, page {page.title}", limits)
+    text = to_text(page.text, links, tally)
+    if not text:
+        tally.add("wikipediaEmpty", example=page.title)
+        return None
+    text = f"# {page.title}\n\n{text}"
+    return Record(page.title, file, number, text=text, license=license)
 
 
 def _elements(file: File, reading: Reading) -> Iterator[Any]:

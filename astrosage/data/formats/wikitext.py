@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from astrosage.data.compressed import needed
@@ -81,7 +81,7 @@ _TEMPLATES: dict[str, Callable[[list[str]], str]] = {
 }
 
 
-def to_text(source: str, special: set[str], tally: Tally) -> str:
+def to_text(source: str, special: Set[str], tally: Tally) -> str:
     """A page's wikitext as text: headings and lists in Markdown, tables a line a row.
 
     Args:
@@ -96,7 +96,7 @@ def to_text(source: str, special: set[str], tally: Tally) -> str:
 
 
 class _Writer:
-    def __init__(self, special: set[str], tally: Tally) -> None:
+    def __init__(self, special: Set[str], tally: Tally) -> None:
         self._special, self._tally = special, tally
 
     def write(self, nodes: Iterable[Any]) -> str:
