@@ -41,8 +41,8 @@ def _head(options: dict[str, str]) -> str:
 Written by `compare.py` on {datetime.now(UTC).date()}; README.md says how and what is compared.
 
 - Machine: {_machine()}; {versions}.
-- {options["model"]}, {DTYPE}, {options["threads"]} thread for the model; the load generator shares the
-  machine with the server.
+- {options["model"]}, {DTYPE}, {options["threads"]} thread for the model; the load generator
+  shares the machine with the server.
 - {options["requests"]} streamed chats of at most {options["tokens"]} tokens a run, greedy;
   {options["clients"]} clients, or {options["rate"]} arrivals a second. {options["rounds"]} rounds,
   the contestants in turn; medians of the rounds."""
