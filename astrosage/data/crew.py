@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from astrosage.actors import Actors
@@ -19,12 +21,15 @@ from astrosage.context import StageContext
 from astrosage.data.decontaminate import QuestionIndex
 from astrosage.data.encode import BatchEncoder, Encoded
 from astrosage.data.examine import Batch, Examined, Examiner
-from astrosage.data.selection import Chosen
+from astrosage.data.selection import Chosen, sources_of
+from astrosage.data.sources import expand, size_of
 from astrosage.spec.graph import path_of
 from astrosage.spec.prepare import PrepareSpec
 
 ALONE_SECONDS = 5.0
 """How long a stage works by itself before it asks for actors, which take as long to start."""
+LARGE_BYTES = 32 * 2**20
+"""From this size of its sources on, a stage asks at once."""
 _AHEAD = 3
 """Batches of a kind that are under way, for each actor: one is worked at, others wait for it."""
 Method = Literal["examine", "encode"]
@@ -99,13 +104,16 @@ class RayCrew:
         context: The stage.
         own: The process's own worker.
         count: How many actors are asked for.
+        is_large: Whether they are asked for at once.
     """
 
-    def __init__(self, context: StageContext, own: Worker, count: int) -> None:
+    def __init__(
+        self, context: StageContext, own: Worker, count: int, *, is_large: bool = False
+    ) -> None:
         self._context, self._own, self._count = context, own, count
         self._actors: Actors | None = None
         self._load: dict[Any, int] = {}
-        self._began = time.monotonic()
+        self._alone_until = time.monotonic() + (0.0 if is_large else ALONE_SECONDS)
 
     def __enter__(self) -> RayCrew:
         return self
@@ -129,7 +137,9 @@ class RayCrew:
             if actor is None:
                 yield item, getattr(self._own, method)(payload(item))
                 continue
-            under_way.append((item, actor, getattr(actor, method).remote(payload(item))))
+            # Ray's own pickling looks at each object in Python, which takes twice as long.
+            sent = pickle.dumps(payload(item), protocol=5)
+            under_way.append((item, actor, getattr(actor, method).remote(sent)))
             if len(under_way) >= _AHEAD * self.joined:
                 yield self._done(*under_way.popleft())
         while under_way:
@@ -138,7 +148,7 @@ class RayCrew:
     def _least_busy(self) -> Any:
         """An actor; None while there is none."""
         if self._actors is None:
-            if time.monotonic() - self._began < ALONE_SECONDS:
+            if time.monotonic() < self._alone_until:
                 return None
             self._actors = _actors(self._context, self._count)
         for actor in self._actors.present():
@@ -153,7 +163,7 @@ class RayCrew:
         assert self._actors is not None
         found = self._actors.result(reference)
         self._load[actor] -= 1
-        return item, found
+        return item, pickle.loads(found)
 
 
 def _actors(context: StageContext, count: int) -> Actors:
@@ -180,13 +190,13 @@ class RemoteWorker:
     def ready(self) -> None:
         """Answers once the worker has its resources and has loaded what it needs."""
 
-    def examine(self, batch: Batch) -> Examined:
-        """See :meth:`Worker.examine`."""
-        return self._worker.examine(batch)
+    def examine(self, batch: bytes) -> bytes:
+        """See :meth:`Worker.examine`; both sides pickled."""
+        return pickle.dumps(self._worker.examine(pickle.loads(batch)), protocol=5)
 
-    def encode(self, batch: Sequence[Chosen]) -> Encoded:
-        """See :meth:`Worker.encode`."""
-        return self._worker.encode(batch)
+    def encode(self, batch: bytes) -> bytes:
+        """See :meth:`Worker.encode`; both sides pickled."""
+        return pickle.dumps(self._worker.encode(pickle.loads(batch)), protocol=5)
 
 
 def worker_of(context: StageContext) -> Worker:
@@ -212,4 +222,18 @@ def hire(context: StageContext, own: Worker) -> AbstractContextManager[Crew]:
     """
     cluster = context.cluster
     count = cluster.max_workers * max(1, int(cluster.resources_per_worker.cpu))
-    return nullcontext(Alone(own)) if count == 1 else RayCrew(context, own, count)
+    if count == 1:
+        return nullcontext(Alone(own))
+    return RayCrew(context, own, count, is_large=_is_large(context))
+
+
+def _is_large(context: StageContext) -> bool:
+    spec = context.stage.body
+    assert isinstance(spec, PrepareSpec)
+    size = 0
+    for source, where, _ in sources_of(spec, f"{path_of(context.job, context.stage)}.prepare"):
+        for file in expand(source.path, f"{where}.path"):
+            size += size_of(file) if isinstance(file, Path) else 0  # a store would have to be asked
+            if size >= LARGE_BYTES:
+                return True
+    return False

@@ -2,7 +2,7 @@
 
     python benchmarks/train_vs_peers/compare.py --peers-python …/bin/python --rounds 2
 
-Before each run the machine's bf16 matrix-product rate is measured by as many one-thread processes
+Before each run the machine's matrix-product rate is measured by as many one-thread processes
 as there are workers, at the same time. The first steps of a run warm up and do not count.
 """
 
@@ -23,7 +23,7 @@ import conversations
 import evaluate
 import psutil
 import results
-from contestants import NAMES, Settings, contestant, environment
+from contestants import NAMES, PRECISION, Settings, contestant, environment
 from transformers import AutoConfig
 from watch import Watch
 
@@ -39,8 +39,8 @@ from astrosage.train import throughput
 torch.set_num_threads(1)
 time.perf_counter = time.process_time
 measure = throughput.measure_matmul
-print(max(measure(torch.device("cpu"), torch.bfloat16) for _ in range(3)))
-"""
+print(max(measure(torch.device("cpu"), torch.DTYPE) for _ in range(3)))
+""".replace("DTYPE", {"bf16": "bfloat16", "fp32": "float32"}[PRECISION])
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def run(name: str, number: int, settings: Settings, out: Path) -> Outcome:
 
 
 def matmul_rate(workers: int) -> float:
-    """bf16 matrix-product rate of one worker while all of them work, in FLOP/s."""
+    """Matrix-product rate of one worker while all of them work, in FLOP/s."""
     command = [sys.executable, "-c", _MATMUL]
     processes = [
         subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
@@ -202,6 +202,7 @@ def described(settings: Settings) -> dict[str, Any]:
     data, (micro, accumulation) = settings.data, settings.unpacked
     return {
         "workers": settings.workers,
+        "precision": PRECISION,
         "steps": settings.steps,
         "warmUpSteps": WARM_UP_STEPS,
         "zeroStage": settings.zero,

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 from conversations import Data
 
+from astrosage.processor import has_bf16
+
 HERE = Path(__file__).resolve().parent
 TRL_MODES = {
     # Flattened to one row of 8 sequences, kept apart by a mask over the whole.
@@ -21,7 +23,11 @@ TRL_MODES = {
     "trl-padded": [],
     "trl-padding-free": ["--padding-free"],
 }
-NAMES = ("ours", *TRL_MODES, "template")
+OURS = ("ours", "ours-single")
+"""The second takes a sequence at a time, as its name says; so does one of TRL's modes."""
+NAMES = (*OURS, *TRL_MODES, "template")
+PRECISION = "bf16" if has_bf16() else "fp32"
+"""What everybody computes in."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,12 @@ def contestant(name: str, settings: Settings, out: Path) -> Contestant:
     unpacked = ["--micro-batch", str(micro), "--accumulation", str(accumulation)]
     packed = ["--micro-batch", str(settings.micro_batch)]
     workers = ["--workers", str(settings.workers)]
-    if name == "ours":
-        command = [sys.executable, str(HERE / "ours.py"), *flags, *packed, *workers]
+    if name in OURS:
+        single = ["--single"] if name == "ours-single" else []
+        command = [sys.executable, str(HERE / "ours.py"), *flags, *packed, *workers, *single]
         command += ["--chat", str(settings.data.chat)]
         return Contestant(name, command, lambda _: _ray_workers_of_head(out / "home"))
+    flags += ["--precision", PRECISION]
     python = str(settings.peers_python)
     if name == "template":
         command = [python, str(HERE / "ray_template.py"), *flags, *tokens, *unpacked, *workers]

@@ -52,6 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--sequence-length", type=int, default=512)
     parser.add_argument("--micro-batch", type=int, default=8)
+    parser.add_argument("--single", action="store_true", help="A sequence at a time.")
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--zero", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
@@ -89,7 +90,7 @@ def job_of(options: argparse.Namespace) -> dict[str, Any]:
                         "schedule": "constant",
                         "warmupRatio": 0.0,
                         "globalBatchSize": options.micro_batch * options.workers,
-                        "microBatchSize": options.micro_batch,
+                        "microBatchSize": 1 if options.single else options.micro_batch,
                         "zero": {"stage": options.zero},
                         "checkpoint": {"everySteps": 10_000},
                     },

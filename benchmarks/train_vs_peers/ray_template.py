@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--accumulation", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--zero", type=int, default=3)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
 
@@ -121,8 +122,8 @@ def main() -> None:
         "deepspeed": {
             "train_micro_batch_size_per_gpu": options.micro_batch,
             "gradient_accumulation_steps": options.accumulation,
-            "bf16": {"enabled": True},
-            "data_types": {"grad_accum_dtype": "bf16"},
+            "bf16": {"enabled": options.precision == "bf16"},
+            "data_types": {"grad_accum_dtype": options.precision},
             "zero_optimization": {
                 "stage": options.zero,
                 "overlap_comm": True,

@@ -11,12 +11,15 @@ from typing import Any
 
 _WHO = {
     "ours": "`astroctl submit train`",
+    "ours-single": "`astroctl submit train`, a sequence at a time",
     "trl-packed": "TRL, packed and flattened",
     "trl-packed-single": "TRL, packed, a sequence at a time",
     "trl-padded": "TRL, padded to the longest of a micro-batch",
     "trl-padding-free": "TRL, unpacked and flattened",
     "template": "Ray's template, padded to the maximum",
 }
+_OURS = ("ours", "ours-single")
+_PRECISION = {"bf16": "bf16 with fp32 master weights", "fp32": "fp32 throughout"}
 
 
 def page(found: dict[str, Any]) -> str:
@@ -28,7 +31,7 @@ def page(found: dict[str, Any]) -> str:
         _head(found["settings"]),
         _table(runs),
         *(f"{_WHO[name]}: {reason}." for name, reason in found["failures"].items()),
-        _ratios(runs),
+        *(_ratios(name, runs) for name in _OURS),
         _losses(found, runs),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -43,7 +46,7 @@ def _head(settings: dict[str, Any]) -> str:
 Written by `compare.py`; see README.md for the command and what is compared.
 
 - Machine: {_machine()}; {versions}; TRL's release is in README.md.
-- {s["workers"]} workers of one thread, SmolLM2-135M, bf16 with fp32 master weights, ZeRO-{
+- {s["workers"]} workers of one thread, SmolLM2-135M, {_PRECISION[s["precision"]]}, ZeRO-{
         s["zeroStage"]
     }, fused AdamW, constant learning rate {s["learningRate"]:g}.
 - {s["conversations"]} conversations of {s["meanLength"]} tokens on average (median {
@@ -71,7 +74,7 @@ def _machine() -> str:
 
 def _table(runs: dict[str, list[dict[str, Any]]]) -> str:
     lines = [
-        "| | non-padding tokens/s | per processor second | share of the bf16 matrix-product rate "
+        "| | non-padding tokens/s | per processor second | share of the matrix-product rate "
         "| outside forward and backward | memory of a worker, peak | held-out loss |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -88,15 +91,15 @@ def _table(runs: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _ratios(runs: dict[str, list[dict[str, Any]]]) -> str:
+def _ratios(who: str, runs: dict[str, list[dict[str, Any]]]) -> str:
     """Speed of ours over each peer's, round by round, so that drift of the machine cancels."""
-    if "ours" not in runs:
+    if who not in runs:
         return ""
-    ours = {x["round"]: x for x in runs["ours"]}
-    lines = ["| ours over | speed | by processor time | memory |", "|---|---|---|---|"]
+    ours = {x["round"]: x for x in runs[who]}
+    lines = [f"| {_WHO[who]} over | speed | by processor time | memory |", "|---|---|---|---|"]
     for name, made in runs.items():
         pairs = [(ours[x["round"]], x) for x in made if x["round"] in ours]
-        if name == "ours" or not pairs:
+        if name in _OURS or not pairs:
             continue
         speeds = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in pairs]
         work = statistics.median(

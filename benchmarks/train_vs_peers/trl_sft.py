@@ -4,7 +4,8 @@
 
 Modes: ``--packing`` (best-fit decreasing, padding-free, documents kept apart by position ids),
 ``--padding-free`` without packing, or neither (padded to the longest of a micro-batch). The
-optimizer is PyTorch's fused AdamW, the precision bf16 with fp32 master weights in DeepSpeed.
+optimizer is PyTorch's fused AdamW, the precision bf16 with fp32 master weights in DeepSpeed, or
+fp32 throughout.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ def main() -> None:
         adam_beta2=0.95,
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
-        bf16=True,
+        bf16=options.precision == "bf16",
         gradient_checkpointing=False,
         max_length=options.sequence_length,
         packing=options.packing,
         padding_free=options.padding_free,
-        model_init_kwargs={"dtype": "bfloat16", "attn_implementation": options.attention},
+        model_init_kwargs={
+            "dtype": {"bf16": "bfloat16", "fp32": "float32"}[options.precision],
+            "attn_implementation": options.attention,
+        },
         deepspeed=deepspeed_config(options),
         dataloader_num_workers=0,
         dataloader_pin_memory=False,
@@ -82,6 +86,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--zero", type=int, default=3)
     parser.add_argument("--packing", action="store_true")
     parser.add_argument("--padding-free", action="store_true")
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--attention", default="sdpa")
     return parser.parse_args()
 
@@ -109,7 +114,7 @@ def deepspeed_config(options: argparse.Namespace) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
         "gradient_clipping": "auto",
-        "bf16": {"enabled": True},
+        "bf16": {"enabled": options.precision == "bf16"},
         "zero_optimization": {
             "stage": options.zero,
             "overlap_comm": False,

@@ -83,10 +83,15 @@ def check_namespace(namespace: str, settings: Settings) -> None:
         )
 
 
-def operator_warnings(kube: Kube) -> Iterator[str]:
-    """Whether an operator leads, as far as this account may see."""
+def operator_warnings(kube: Kube, outcome: str = "the job will wait") -> Iterator[str]:
+    """Whether an operator leads, as far as this account may see.
+
+    Args:
+        kube: The cluster.
+        outcome: What comes of it if none does.
+    """
     namespace = system_namespace()
-    hint = f"the job will wait (`kubectl -n {namespace} get pods` shows its pods)"
+    hint = f"{outcome} (`kubectl -n {namespace} get pods` shows its pods)"
     try:
         lease = kube.get(LEASE, LEASE_NAME, namespace)
     except Forbidden:

@@ -210,12 +210,14 @@ class KubernetesRuns:
     def stop(self, record: Record, timeout: float | None, *, checkpoint: bool) -> View:
         """Suspend the job and wait until it rests."""
         seconds = timeout or stopping.STOP_SECONDS
+        self._warn_alone("the job goes on until one does")
         obj = stopping.suspend(self._target.kube, record, seconds, checkpoint=checkpoint)
         return self._account(obj)
 
     def delete(self, record: Record, *, purge: bool) -> str:
         """Remove the object and wait until the operator has stopped what it runs."""
         kube = self._target.kube
+        self._warn_alone("the job stays until one does")
         there = kube.delete(ASTROJOB, record.name, record.namespace)
         if there and not stopping.until_gone(kube, record, _DELETE_SECONDS):
             raise ClusterError(
@@ -232,6 +234,10 @@ class KubernetesRuns:
             said += f"; its run directory stays: {record.uri} (--purge removes it)"
         registry.remove(record.place)
         return said
+
+    def _warn_alone(self, outcome: str) -> None:
+        for warning in precheck.operator_warnings(self._target.kube, outcome):
+            _say(warning)
 
     def _find(self, job: AstroJob) -> Object | None:
         try:
