@@ -82,7 +82,7 @@ def papers(folder: Path, chapters: Path, megabytes: float) -> None:
         while left > 0:
             text = texts[number % len(texts)]
             number += 1
-            own = f"This is paper {number}.\n\n".encode()
+            own = f"This is the paper with the number {number} of this archive.\n\n".encode()
             packed = gzip.compress(begin + own + text + rb"\end{document}", mtime=0)
             info = tarfile.TarInfo(f"0704/0704.{number:04d}.gz")
             info.size = len(packed)
