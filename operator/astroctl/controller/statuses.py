@@ -11,6 +11,7 @@ from astroctl.controller.accept import Accepted, Refusal
 from astroctl.controller.attempts import Attempt
 from astroctl.controller.decide import Step
 from astroctl.controller.pending import Ending, Finding
+from astroctl.kube.merging import merge_patch
 from astroctl.kube.times import seconds, timestamp
 from astroctl.render.settings import Settings
 from astroctl.render.storage import storage_of
@@ -94,12 +95,7 @@ class Draft:
     def patch(self) -> dict[str, Any]:
         """A merge patch from the status as it was; empty if nothing changed."""
         self._status["observedGeneration"] = self.generation
-        names = self._before.keys() | self._status.keys()
-        return {
-            name: self._status.get(name)
-            for name in sorted(names)
-            if self._before.get(name) != self._status.get(name)
-        }
+        return merge_patch(self._before, self._status)
 
     # -- writing -------------------------------------------------------------------------------
 

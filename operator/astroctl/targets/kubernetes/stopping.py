@@ -8,6 +8,7 @@ from typing import Any
 
 from astroctl.kube.client import Kube, Object
 from astroctl.kube.errors import Missing
+from astroctl.kube.merging import merge_patch
 from astroctl.kube.resources import ASTROJOB
 from astroctl.kube.times import timestamp
 from astroctl.runs.registry import Record
@@ -96,8 +97,8 @@ def go_on(kube: Kube, record: Record, stages: str | None, spec: dict[str, Any] |
     if phase in _ASK_AGAIN:
         annotations[RETRY] = timestamp(time.time())
     changes: dict[str, Any] = {"metadata": {"annotations": annotations}}
-    # A list in a merge patch replaces the whole list, and null takes a field away.
-    changes["spec"] = {**_without(obj["spec"], spec), "suspend": False}
+    other = merge_patch(obj["spec"], spec) if spec is not None else {}
+    changes["spec"] = {**other, "suspend": False}
     return kube.patch(ASTROJOB, record.name, changes, record.namespace)
 
 
@@ -140,16 +141,3 @@ def phase_of(obj: Object) -> str:
 def _refused(obj: Object) -> bool:
     conditions = (obj.get("status") or {}).get("conditions") or []
     return any(c["type"] == "Accepted" and c["status"] == "False" for c in conditions)
-
-
-def _without(old: dict[str, Any], new: dict[str, Any] | None) -> dict[str, Any]:
-    """A merge patch from one spec to another."""
-    if new is None:
-        return {}
-    gone = {k: None for k in old if k not in new}
-    changed: dict[str, Any] = {}
-    for key, value in new.items():
-        before = old.get(key)
-        both = isinstance(value, dict) and isinstance(before, dict)
-        changed[key] = _without(before or {}, value) if both else value
-    return {**gone, **changed}
