@@ -102,13 +102,13 @@ def _part(number: int) -> str:
     return f"part-{number:05d}.safetensors"
 
 
-def copy_companions(source: Path, folder: Path) -> None:
-    """Take over configuration, tokenizer and chat template; the weights are bf16 now."""
+def copy_companions(source: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Take over configuration, tokenizer and chat template; ``dtype`` is the weights' now."""
     for pattern in _COPIED:
         for file in source.glob(pattern):
             if file.name not in _NOT_COPIED:
                 shutil.copyfile(file, folder / file.name)
     config = json.loads((source / "config.json").read_text())
     config.pop("torch_dtype", None)
-    config["dtype"] = "bfloat16"
+    config["dtype"] = str(dtype).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

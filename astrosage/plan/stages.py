@@ -41,7 +41,7 @@ from astrosage.units import format_bytes, parse_bytes
 
 # fp32 master weights and two moments of what is trained.
 CHECKPOINT_BYTES = 12
-EXPORT_BYTES = 2
+EXPORT_BYTES = {"bf16": 2, "fp32": 4}
 # Assumed, of each machine.
 WRITE_RATE = 1e9
 
@@ -239,7 +239,7 @@ class _Planning:
             checkpoint=checkpoint,
             checkpoints=keep.keep + keep.keep_best,
             checkpoint_seconds=checkpoint / (machines * self.given.write_rate),
-            export=EXPORT_BYTES * float(most.shape.parameters),
+            export=EXPORT_BYTES[self.spec.precision] * float(most.shape.parameters),
             advice=advice.advise(fewest, self._place(), limit, fabric),
             notes=list(self._notes(fewest, work, rate)),
         )

@@ -211,7 +211,8 @@ class TrainSpec(SpecModel):
     gradient_clipping: Annotated[float, Field(ge=0.0)] = 1.0
     """Global gradient norm; 0 switches clipping off."""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """Compute type; master weights and optimizer states are fp32."""
+    """Compute type, and that of the model that is written; master weights and optimizer states are
+    fp32."""
     lora: Lora | None = None
     """Train adapters only; default: all weights."""
     zero: Zero = Zero()

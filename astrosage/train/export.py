@@ -16,6 +16,7 @@ from torch import nn
 from astrosage.context import StageContext
 from astrosage.models.writing import ShardWriter, copy_companions
 from astrosage.runs import manifest
+from astrosage.spec.train import TrainSpec
 from astrosage.train import adapters
 from astrosage.train.engine import gathered
 
@@ -23,7 +24,10 @@ from astrosage.train.engine import gathered
 def export(
     engine: Any, context: StageContext, source: Path, *, zero_stage: int, rank: int, **facts: Any
 ) -> None:
-    """Write the stage's ``model/``: bf16 safetensors with index, configuration and tokenizer.
+    """Write the stage's ``model/``: safetensors with index, configuration and tokenizer.
+
+    Weights are of the type that the stage's ``precision`` names. bf16 has eight significant bits:
+    changes that are small beside a weight are lost in it.
 
     Every rank must call it; rank 0 writes.
 
@@ -36,21 +40,29 @@ def export(
         facts: Further plain data for the manifest.
     """
     model = engine.module.model
+    spec = context.stage.body
+    assert isinstance(spec, TrainSpec)
+    dtype = torch.float32 if spec.precision == "fp32" else torch.bfloat16
     storage = context.directory.storage
     with storage.writing("model") if rank == 0 else nullcontext() as folder:
-        write_weights(model, folder, zero_stage)
+        write_weights(model, folder, zero_stage, dtype)
         if folder is not None:
-            copy_companions(source, folder)
+            copy_companions(source, folder, dtype)
             manifest.write(folder, key=context.key, **facts)
     torch.distributed.barrier()
 
 
-def write_weights(model: nn.Module, folder: Path | None, zero_stage: int) -> None:
+def write_weights(
+    model: nn.Module,
+    folder: Path | None,
+    zero_stage: int,
+    dtype: torch.dtype = torch.bfloat16,
+) -> None:
     """Gather and write all weights, tied ones once, adapters merged into those they belong to.
 
     Ranks without a folder only take part in the gathering.
     """
-    writer = ShardWriter(folder) if folder is not None else None
+    writer = ShardWriter(folder, dtype=dtype) if folder is not None else None
     for weight in adapters.merged(model):
         with gathered(weight.parts, zero_stage):
             if writer is not None:
