@@ -103,7 +103,10 @@ class Trainer:
         self.device = _device()
         # One for all ranks: their gradients meet.
         if body.precision == "bf16" and engine.agree_any(not fast_bf16(self.device)):
-            log.info("computing in fp32: a processor here multiplies bf16 in a plain loop")
+            log.info(
+                "computing in fp32: a processor here multiplies bf16 in a plain loop; the model is "
+                "written in bf16 (`precision: fp32` writes it as it was computed)"
+            )
             body = body.model_copy(update={"precision": "fp32"})
         self.context, self.spec = context, body
         self.where = f"{graph.path_of(context.job, context.stage)}.train"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from contestants import PRECISION
 
 from astrosage.runs import metrics
 from astrosage.runs.directory import RunDirectory
@@ -89,6 +90,7 @@ def job_of(options: argparse.Namespace) -> dict[str, Any]:
                         "learningRate": options.learning_rate,
                         "schedule": "constant",
                         "warmupRatio": 0.0,
+                        "precision": PRECISION,
                         "globalBatchSize": options.micro_batch * options.workers,
                         "microBatchSize": 1 if options.single else options.micro_batch,
                         "zero": {"stage": options.zero},
