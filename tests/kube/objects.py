@@ -97,6 +97,33 @@ def _grant(
         "subjects": [{"kind": "ServiceAccount", **account}],
     }
     kube.request("POST", f"{base}/{kind.lower()}bindings", binding)
+    # The API server learns of new rights through a watch of its own, a moment later.
+    for rule in rules:
+        if "resources" in rule:
+            eventually(lambda rule=rule: _holds(kube, rule, metadata.get("namespace"), account))
+
+
+def _holds(
+    kube: Kube, rule: dict[str, Any], namespace: str | None, account: dict[str, str]
+) -> bool:
+    """Whether the last thing that a rule allows is allowed."""
+    resource, _, below = rule["resources"][-1].partition("/")
+    asked = {
+        "group": rule["apiGroups"][-1],
+        "resource": resource,
+        "subresource": below,
+        "verb": rule["verbs"][-1],
+        "name": (rule.get("resourceNames") or [""])[-1],
+        "namespace": namespace or "",
+    }
+    who = f"system:serviceaccount:{account['namespace']}:{account['name']}"
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": who, "resourceAttributes": asked},
+    }
+    answer = kube.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"].get("allowed"))
 
 
 def token(kube: Kube, namespace: str, account: str, seconds: int = 3600) -> str:
