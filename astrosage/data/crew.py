@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from astrosage.actors import Actors
@@ -22,7 +21,7 @@ from astrosage.data.decontaminate import QuestionIndex
 from astrosage.data.encode import BatchEncoder, Encoded
 from astrosage.data.examine import Batch, Examined, Examiner
 from astrosage.data.selection import Chosen, sources_of
-from astrosage.data.sources import expand, size_of
+from astrosage.data.sources import expand, is_stored, size_of
 from astrosage.spec.graph import path_of
 from astrosage.spec.prepare import PrepareSpec
 
@@ -232,8 +231,10 @@ def _is_large(context: StageContext) -> bool:
     assert isinstance(spec, PrepareSpec)
     size = 0
     for source, where, _ in sources_of(spec, f"{path_of(context.job, context.stage)}.prepare"):
+        if is_stored(source.path):
+            continue  # each file's size would have to be asked for
         for file in expand(source.path, f"{where}.path"):
-            size += size_of(file) if isinstance(file, Path) else 0  # a store would have to be asked
+            size += size_of(file)
             if size >= LARGE_BYTES:
                 return True
     return False

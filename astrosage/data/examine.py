@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from astrosage.data.cleaning import Cleaner
 from astrosage.data.deduplicate import record_key
 from astrosage.data.findings import Findings
-from astrosage.data.formats.base import Raw, attempt
+from astrosage.data.formats.base import Raw, attempt, whole
 from astrosage.data.licenses import LicensePolicy
 from astrosage.data.near import Fingerprint, Fingerprinter
 from astrosage.data.records import Record
@@ -132,13 +133,8 @@ def _read(batch: Batch, found: Examined) -> Iterator[Record]:
     def fail(message: str) -> None:
         found.reading.add("failed", example=message)
 
-    for item in batch.records:
-        if isinstance(item, Record):
-            yield item
-            continue
+    def counted() -> AbstractContextManager[None]:
         found.tried += 1
-        record = None
-        with attempt(batch.source, batch.field, fail):
-            record = item.read(found.reading)
-        if record is not None:
-            yield record
+        return attempt(batch.source, batch.field, fail)
+
+    return whole(batch.records, found.reading, counted)

@@ -66,14 +66,17 @@ class Read:
         number: Whose they are.
         place: Where reading goes on after them.
         reading: The pass over the source; goes on.
-        is_last: Whether it is over.
     """
 
     batch: Batch
     number: int
     place: Place
     reading: Reading
-    is_last: bool
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the pass is over."""
+        return self.place.source > self.number
 
 
 def sources_of(spec: PrepareSpec, field: str) -> Iterator[tuple[Source, str, bool]]:
@@ -139,7 +142,7 @@ class Selection:
             reading = Reading.taken_up(source, self._spec.format, where, begun.mark)
             for records, place in _batches(reading, begun):
                 batch = Batch(records, source, where, lines)
-                yield Read(batch, number, place, reading, place.source > number)
+                yield Read(batch, number, place, reading)
 
     def take(self, read: Read, examined: Examined) -> Iterator[Chosen]:
         """Those of a batch that are used; the others are counted.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from astrosage.data.formats.base import File, Raw, Reading
+from astrosage.data.formats.base import File, Raw, Reading, whole
 from astrosage.data.formats.kinds import PARTED, kind_of, reader
 from astrosage.data.reading import count_lines
 from astrosage.data.records import Format, Record
@@ -39,7 +39,7 @@ def expand(path: str, field: str) -> list[Path | str]:
         NotFoundError: If nothing matches.
         SpecError, StorageError: If a URI cannot be understood or its store not be reached.
     """
-    if "://" in path and not path.startswith("file://"):
+    if is_stored(path):
         return list(_expand_uri(path, field))
     local = Path(path.removeprefix("file://"))
     if local.is_file():
@@ -52,6 +52,11 @@ def expand(path: str, field: str) -> list[Path | str]:
     if not found:
         raise _nothing(path, field)
     return list(found)
+
+
+def is_stored(path: str) -> bool:
+    """Whether a path means files of an object store or a hub."""
+    return "://" in path and not path.startswith("file://")
 
 
 def _expand_uri(path: str, field: str) -> list[str]:
@@ -129,13 +134,7 @@ def read_records(
     """
     reading = Reading(source, format, field, tally if tally is not None else Tally())
     reading.glance = glance
-    for item in read_on(reading):
-        if isinstance(item, Record):
-            yield item
-            continue
-        with reading.attempt():
-            if (record := item.read(reading.tally)) is not None:
-                yield record
+    yield from whole(read_on(reading), reading.tally, reading.attempt)
     reading.judge()
 
 

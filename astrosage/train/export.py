@@ -16,7 +16,6 @@ from torch import nn
 from astrosage.context import StageContext
 from astrosage.models.writing import ShardWriter, copy_companions
 from astrosage.runs import manifest
-from astrosage.spec.train import TrainSpec
 from astrosage.train import adapters
 from astrosage.train.engine import gathered
 
@@ -40,8 +39,8 @@ def export(
         facts: Further plain data for the manifest.
     """
     model = engine.module.model
-    spec = context.stage.body
-    assert isinstance(spec, TrainSpec)
+    spec = context.stage.train
+    assert spec is not None
     dtype = torch.float32 if spec.precision == "fp32" else torch.bfloat16
     storage = context.directory.storage
     with storage.writing("model") if rank == 0 else nullcontext() as folder:

@@ -38,7 +38,6 @@ def context(tmp_path: Path, tiny_model: Path) -> StageContext:
 
 def joined(made: RayCrew) -> RayCrew:
     """The crew once both actors work."""
-    made._alone_until = 0.0
     until = time.monotonic() + 100
     while made.joined < 2 and time.monotonic() < until:
         list(made.map("examine", [Batch([], SOURCE, "s")], lambda b: b))
@@ -55,8 +54,9 @@ def texts(count: int, bad: int | None = None) -> list[Record]:
 
 
 def test_batches_come_back_in_order_and_as_one_worker_makes_them(
-    cluster: None, context: StageContext
+    cluster: None, context: StageContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(crew, "LARGE_BYTES", 1)
     own = worker_of(context)
     batches = [Batch(texts(n), SOURCE, "s") for n in (1, 500, 0, 3, 40, 1, 1, 1, 200, 2)]
     made = hire(context, own)
@@ -85,7 +85,7 @@ def test_an_error_is_that_of_the_first_record_that_fails(
 ) -> None:
     data = context.job_data["spec"]["stages"][0]["prepare"]["decontaminate"]
     data["action"] = "fail"
-    with joined(RayCrew(context, worker_of(context), 2)) as made:
+    with joined(RayCrew(context, worker_of(context), 2, is_large=True)) as made:
         chosen = [
             [Chosen(r, "train", 1, account(), b"") for r in texts(9, bad)] for bad in (None, 4, 2)
         ]
@@ -117,7 +117,7 @@ def test_any_number_of_workers_leaves_the_same_bytes(
     ready: list[int] = []
 
     def hired(context: StageContext, own: Any) -> RayCrew:
-        made = joined(RayCrew(context, own, 2))
+        made = joined(RayCrew(context, own, 2, is_large=True))
         ready.append(made.joined)
         return made
 

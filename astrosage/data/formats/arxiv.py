@@ -47,8 +47,8 @@ def _read_file(file: File, choice: Choice, reading: Reading) -> Iterator[Raw]:
             stream, str(file), reading.limits, reading.tally, chosen.wants
         ):
             number += 1
-            read_paper = partial(_read_paper, content, name, chosen.last, str(file), number)
-            yield Raw(partial(read_paper, reading.limits, reading.source), len(content))
+            told = (name, chosen.last, str(file), number, reading.limits, reading.source)
+            yield Raw(partial(_read_paper, content, *told), len(content))
             if reading.glance and number >= _GLANCE:
                 return
 

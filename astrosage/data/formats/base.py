@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -124,6 +124,21 @@ class Reading:
     def judge(self) -> None:
         """See :func:`judge`."""
         judge(self.source, self.field, self.tried, self.tally)
+
+
+def whole(
+    items: Iterable[Record | Raw], tally: Tally, attempt: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Record]:
+    """All as records: what is raw is read, each in an attempt of its own."""
+    for item in items:
+        record: Record | None = None
+        if isinstance(item, Record):
+            record = item
+        else:
+            with attempt():
+                record = item.read(tally)
+        if record is not None:
+            yield record
 
 
 @contextmanager

@@ -80,8 +80,8 @@ def _read_dump(file: File, choice: _Choice, reading: Reading) -> Iterator[Raw]:
             continue
         number += 1
         links = frozenset(site.categories | site.files)
-        read_page = partial(_read_page, page, links, site.license, str(file), number)
-        yield Raw(partial(read_page, reading.limits), len(page.text))
+        told = (links, site.license, str(file), number, reading.limits)
+        yield Raw(partial(_read_page, page, *told), len(page.text))
         if reading.glance and number >= _GLANCE:
             return
 

@@ -8,6 +8,7 @@ from typing import Any
 from astroctl.controller import conditions
 from astroctl.controller.conditions import Condition
 from astroctl.kube.errors import Forbidden
+from astroctl.kube.merging import merge_patch
 from astroctl.kube.times import seconds, timestamp
 from astroctl.pools.cluster.look import Look, PoolLook, memory_of
 from astroctl.pools.drivers.base import Busy, Denied, ExtraMissing, Owned, ReferenceGone, Throttled
@@ -92,7 +93,7 @@ def pool_status(
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """The merge patch from one status to the other; empty if it is not worth a write."""
-    patch = {k: after.get(k) for k in {*before, *after} if before.get(k) != after.get(k)}
+    patch = merge_patch(before, after)
     waited = seconds(after.get("spendTime")) - seconds(before.get("spendTime"))
     if set(patch) <= set(_MONEY) and before.get("spendTime") and waited < SPEND_SECONDS:
         return {}

@@ -210,15 +210,21 @@ class KubernetesRuns:
     def stop(self, record: Record, timeout: float | None, *, checkpoint: bool) -> View:
         """Suspend the job and wait until it rests."""
         seconds = timeout or stopping.STOP_SECONDS
-        self._warn_alone("the job goes on until one does")
-        obj = stopping.suspend(self._target.kube, record, seconds, checkpoint=checkpoint)
+        obj = stopping.suspend(
+            self._target.kube,
+            record,
+            seconds,
+            checkpoint=checkpoint,
+            waiting=lambda: self._warn_alone("the job goes on until one does"),
+        )
         return self._account(obj)
 
     def delete(self, record: Record, *, purge: bool) -> str:
         """Remove the object and wait until the operator has stopped what it runs."""
         kube = self._target.kube
-        self._warn_alone("the job stays until one does")
         there = kube.delete(ASTROJOB, record.name, record.namespace)
+        if there:
+            self._warn_alone("the job stays until one does")
         if there and not stopping.until_gone(kube, record, _DELETE_SECONDS):
             raise ClusterError(
                 f"the AstroJob `{record.key}` is being deleted, but is still there after "

@@ -21,7 +21,14 @@ _RESTING = ("Suspended", "Stopped", "Succeeded", "Failed")
 _ASK_AGAIN = ("Failed", "Stopped")
 
 
-def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool) -> Object:
+def suspend(
+    kube: Kube,
+    record: Record,
+    timeout: float,
+    *,
+    checkpoint: bool,
+    waiting: Callable[[], None],
+) -> Object:
     """Stop a job and wait until its pods are asked no more. A training takes a checkpoint on its
     way out.
 
@@ -30,6 +37,7 @@ def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool) -> 
         record: The run.
         timeout: Seconds to wait.
         checkpoint: Insist on a checkpoint.
+        waiting: Called when the job is asked to stop and is waited for.
 
     Raises:
         ClusterError: If the job goes on, or ended without the checkpoint that was insisted on.
@@ -39,6 +47,7 @@ def suspend(kube: Kube, record: Record, timeout: float, *, checkpoint: bool) -> 
     if phase_of(obj) in _RESTING and (obj["spec"].get("suspend") or phase_of(obj) != "Suspended"):
         return obj
     kube.patch(ASTROJOB, record.name, {"spec": {"suspend": True}}, record.namespace)
+    waiting()
 
     def rests(found: Object) -> bool:
         seen = int((found.get("status") or {}).get("observedGeneration") or 0)
