@@ -4,10 +4,10 @@ In a folder beside the shards-to-be, of one stage key and one version of this co
 
     .shards.half/
         identity            what it belongs to
-        000000.state        what each checkpoint adds: the state of the account, of deduplication, …
-        000000.train        documents of a split that wait to be packed
+        000007.state        the last checkpoint: the account, how far each file below counts, …
+        000007.train        documents of a split that wait to be packed, since the one before
         train/ validation/  finished shards
-        ngrams waiting      what deduplication and the mixture keep on disk
+        seen ngrams … waiting   what deduplication and the mixture keep on disk
 
 A state is written next to its name and renamed once all that it speaks of is stored, so the last
 one is true whenever the process ends. What came after it is made again, the same way.
@@ -82,7 +82,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._number = len(self._files())
+        self._number = max((int(file.stem) + 1 for file in self._files()), default=0)
         self._due = time.monotonic() + SECONDS
         self._stored: dict[Path, int] = {}
 
@@ -90,13 +90,13 @@ class Checkpoints:
         """Whether it is time for the next one."""
         return time.monotonic() >= self._due
 
-    def earlier(self) -> Iterator[Any]:
-        """The states that were stored, in their order."""
-        for file in self._files():
-            yield load(file)
+    def last(self) -> Any:
+        """The state that was stored last; None if none was."""
+        files = self._files()
+        return load(files[-1]) if files else None
 
     def store(self, state: Callable[[int], Any]) -> None:
-        """Store one more.
+        """Store one more, in place of the last.
 
         Args:
             state: Given its number, stores what is large beside it and returns the rest.
@@ -109,6 +109,8 @@ class Checkpoints:
         self._store_all()
         temporary.replace(file)
         _store(self._folder)
+        for known in self._files()[:-1]:
+            known.unlink()
         self._number += 1
         ended = time.monotonic()
         self._due = ended + max(SECONDS, 10 * (ended - began) if SECONDS else 0)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from astrosage.data.appended import Table
+from astrosage.data.keyindex import KeyIndex
 from astrosage.data.records import Record
 
 KEY_BYTES = 16
@@ -18,28 +24,47 @@ def record_key(record: Record) -> bytes:
 
 
 class Deduplicator:
-    """Remembers what was seen: 16 bytes a record, plus the set's own cost."""
+    """Remembers keys: in a file, so that memory holds 2 bytes of each.
 
-    def __init__(self) -> None:
-        self._seen: set[bytes] = set()
-        self._fresh: list[bytes] = []
+    Args:
+        file: Where they lie, so that an interrupted run can go on; None: a temporary file.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._keys = Table(KEY_BYTES, np.uint8, file)
+        self._index = KeyIndex(file.parent if file else None)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._seen
+        found = self._index.find([_number(key)])
+        return any(row.tobytes() == key for row in self._keys.take(found))
 
     def is_new(self, key: bytes) -> bool:
         """Whether the key comes up for the first time; it is remembered."""
-        if key in self._seen:
+        if key in self:
             return False
-        self._seen.add(key)
-        self._fresh.append(key)
+        self._index.add([_number(key)], len(self))
+        self._keys.add(np.frombuffer(key, np.uint8))
         return True
 
-    def growth(self) -> bytes:
-        """The keys that are new since this was last asked, as :meth:`grow` takes them."""
-        fresh, self._fresh = b"".join(self._fresh), []
-        return fresh
+    def add_many(self, keys: NDArray[np.uint8]) -> None:
+        """Remember ``[n, 16]`` keys."""
+        self._index_rows(keys, len(self))
+        self._keys.add(keys)
 
-    def grow(self, keys: bytes) -> None:
-        """Take up keys that an interrupted run had seen."""
-        self._seen.update(keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES))
+    def restore(self, count: int) -> None:
+        """Take up as many keys as an interrupted run had seen."""
+        self._keys.restore(count)
+        first = 0
+        for rows in self._keys.blocks():
+            self._index_rows(rows, first)
+            first += len(rows)
+
+    def _index_rows(self, rows: NDArray[np.uint8], first: int) -> None:
+        self._index.add_many(np.ascontiguousarray(rows[:, :8]).view("<u8"), first)
+
+
+def _number(key: bytes) -> int:
+    return int.from_bytes(key[:8], "little")

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from astrosage.context import StageContext
 from astrosage.data import signatures
-from astrosage.data.deduplicate import Deduplicator
+from astrosage.data.appended import Table
+from astrosage.data.deduplicate import KEY_BYTES, Deduplicator
 from astrosage.data.near import Fingerprint, NearDuplicates
 from astrosage.data.records import Record
 from astrosage.data.signatures import Signatures
@@ -18,12 +21,12 @@ Reason = Literal["equal", "near", "earlier"]
 
 
 class DuplicateFilter:
-    """Remembers what was let through.
+    """Remembers what was let through; files hold it, so that memory hardly grows.
 
     Args:
         options: What counts as a duplicate.
         earlier: What earlier data holds.
-        folder: Where what waits on disk is kept for a run that goes on; None: nowhere.
+        folder: Where files are kept for a run that goes on; None: temporary ones.
     """
 
     def __init__(
@@ -33,16 +36,16 @@ class DuplicateFilter:
         folder: Path | None = None,
     ) -> None:
         self._options = options
-        self._seen = Deduplicator()
-        self._earlier = {key for found in earlier for key in found.key_list()}
-        self._near: NearDuplicates | None = None
-        if options.near.enabled:
-            self._near = NearDuplicates(options.near, folder / "ngrams" if folder else None)
-        self._keys: list[bytes] = []
-        self._told = 0
-        if self._near is not None:
-            for found in earlier:
-                self._near.add_earlier(found.signatures)
+        self._earlier = Deduplicator()
+        self._seen = Deduplicator(folder / "seen" if folder else None)
+        self._near = NearDuplicates(options.near, folder) if options.near.enabled else None
+        self._kept = Table(KEY_BYTES, np.uint8, folder / "kept" if folder else None)
+        for found in earlier:
+            for keys in found.record_keys():
+                self._earlier.add_many(keys)
+            if self._near is not None:
+                for rows in found.signatures():
+                    self._near.add_earlier(rows)
 
     def reason(
         self, record: Record, key: bytes, fingerprint: Fingerprint | None = None
@@ -62,22 +65,24 @@ class DuplicateFilter:
         if found is not None:
             return "near" if found == "near" else "earlier"
         if self._near is not None:
-            self._keys.append(key)
+            self._kept.add(np.frombuffer(key, np.uint8))
         return None
 
-    def growth(self) -> dict[str, Any]:
-        """What was remembered since this was last asked; :meth:`grow` takes it."""
-        keys, self._told = self._keys[self._told :], len(self._keys)
-        near = self._near.growth() if self._near is not None else None
-        return {"seen": self._seen.growth(), "keys": keys, "near": near}
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` takes."""
+        near = self._near.state() if self._near is not None else None
+        return {"seen": len(self._seen), "kept": len(self._kept), "near": near}
 
-    def grow(self, growth: dict[str, Any]) -> None:
-        """Take up what an interrupted run had remembered, part after part."""
-        self._seen.grow(growth["seen"])
-        self._keys += growth["keys"]
-        self._told = len(self._keys)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where an interrupted run was.
+
+        Raises:
+            DataError: If its files were changed.
+        """
+        self._seen.restore(state["seen"])
+        self._kept.restore(state["kept"])
         if self._near is not None:
-            self._near.grow(growth["near"])
+            self._near.restore(state["near"])
 
     def to_dict(self) -> dict[str, Any]:
         """Clusters of near-duplicates, as the report has them; empty where none were looked for."""
@@ -86,8 +91,7 @@ class DuplicateFilter:
     def write(self, folder: Path) -> None:
         """Leave signatures for later runs, where near-duplicates were looked for."""
         if self._near is not None:
-            kept = self._near.signatures()
-            signatures.write(folder, self._keys, kept, self._options.near.ngram)
+            signatures.write(folder, self._kept, self._near, self._options.near)
 
 
 def earlier_data(context: StageContext, options: Deduplicate, field: str) -> list[Signatures]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from astrosage.data.account import Account, SourceAccount
 from astrosage.data.cleaning import Cleaner
@@ -100,6 +102,7 @@ class Selection:
         account: Kept up to date.
         duplicates: What earlier data holds is in it already.
         cleaner: Finds the boilerplate of each source.
+        file: Where the keys of validation records lie for a run that goes on.
 
     Attributes:
         place: Where reading goes on after what was taken.
@@ -115,11 +118,12 @@ class Selection:
         account: Account,
         duplicates: DuplicateFilter,
         cleaner: Cleaner,
+        file: Path | None = None,
     ) -> None:
         check_licenses(spec, field)
         self._spec, self._field, self._account = spec, field, account
         self._duplicates, self._cleaner = duplicates, cleaner
-        self._held_out = Deduplicator()
+        self._held_out = Deduplicator(file)
         self._mixed = needs_mixing(spec.sources, spec.mixture)
         self.place = Place()
 
@@ -159,14 +163,18 @@ class Selection:
                 yield self._decided(good, own)
         self.place = read.place
 
-    def growth(self) -> tuple[bytes, dict[str, object]]:
-        """What was remembered since this was last asked; :meth:`grow` takes it."""
-        return self._held_out.growth(), self._duplicates.growth()
+    def state(self) -> tuple[int, dict[str, Any]]:
+        """What :meth:`restore` takes."""
+        return len(self._held_out), self._duplicates.state()
 
-    def grow(self, growth: tuple[bytes, dict[str, object]]) -> None:
-        """Take up what an interrupted run had remembered, part after part."""
-        self._held_out.grow(growth[0])
-        self._duplicates.grow(growth[1])
+    def restore(self, state: tuple[int, dict[str, Any]]) -> None:
+        """Go on where an interrupted run was.
+
+        Raises:
+            DataError: If what it remembers was changed.
+        """
+        self._held_out.restore(state[0])
+        self._duplicates.restore(state[1])
 
     def _own(self, read: Read) -> SourceAccount:
         sources = self._account.sources

@@ -57,7 +57,9 @@ class Work:
             self.splits[name] = WindowedSplit(folder / name, name, length, pad_id)
         mixed = needs_mixing(spec.sources, spec.mixture)
         self._filler = Filler(self.splits, self.account, mixed, folder / "waiting")
-        self._selection = Selection(spec, field, self.account, self.duplicates, cleaner)
+        self._selection = Selection(
+            spec, field, self.account, self.duplicates, cleaner, folder / "held-out"
+        )
         self._is_filled = False
         self._checkpoints = Checkpoints(folder)
         self._restore()
@@ -96,7 +98,7 @@ class Work:
     def _state(self, number: int) -> dict[str, Any]:
         return {
             "splits": {n: split.save(self._folder, number) for n, split in self.splits.items()},
-            "growth": self._selection.growth(),
+            "remembered": self._selection.state(),
             "place": self._selection.place,
             "filler": self._filler.state(),
             "account": self.account,
@@ -104,11 +106,10 @@ class Work:
         }
 
     def _restore(self) -> None:
-        state = None
-        for state in self._checkpoints.earlier():
-            self._selection.grow(state["growth"])
+        state = self._checkpoints.last()
         if state is None:
             return
+        self._selection.restore(state["remembered"])
         self.account.restore(state["account"])
         self._selection.place, self._is_filled = state["place"], state["filled"]
         self._filler.restore(state["filler"])

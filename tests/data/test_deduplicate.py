@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +42,31 @@ def test_id_and_place_do_not_count() -> None:
 
 
 def test_only_the_first_is_new() -> None:
+    a, b, c = (record_key(Record("x", "f", 1, text)) for text in "abc")
     seen = Deduplicator()
-    assert [seen.is_new(k) for k in (b"a", b"b", b"a")] == [True, True, False]
-    assert b"a" in seen
-    assert b"c" not in seen
+    assert [seen.is_new(k) for k in (a, b, a)] == [True, True, False]
+    assert a in seen
+    assert c not in seen
+
+
+def test_keys_that_begin_alike_are_told_apart() -> None:
+    one, other = bytes(16), bytes(8) + b"x" * 8
+    seen = Deduplicator()
+    assert [seen.is_new(k) for k in (one, other, one, other)] == [True, True, False, False]
+
+
+def test_another_process_goes_on_with_those_that_count(tmp_path: Path) -> None:
+    keys = [record_key(Record("x", "f", 1, str(n))) for n in range(300)]
+    first = Deduplicator(tmp_path / "seen")
+    assert all(first.is_new(k) for k in keys[:200])
+    again = Deduplicator(tmp_path / "seen")
+    again.restore(150)
+    assert [again.is_new(k) for k in keys] == [False] * 150 + [True] * 150
+
+
+def test_many_at_once_are_as_one_after_the_other() -> None:
+    keys = [record_key(Record("x", "f", 1, str(n))) for n in range(100)]
+    seen = Deduplicator()
+    seen.add_many(np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16))
+    assert len(seen) == 100
+    assert not any(seen.is_new(k) for k in keys)

@@ -1,0 +1,124 @@
+"""Files that grow at their end and are read at any place: memory does not grow with them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from astrosage.errors import DataError
+
+_BLOCK_BYTES = 1 << 20
+
+
+class Appended:
+    """Bytes in a file, written without a buffer.
+
+    Args:
+        file: Where they outlive this process; what is in it already counts once :meth:`restore`
+            says so. None: a temporary file.
+        folder: Where a temporary file lies; None: in the system's folder for them.
+
+    Attributes:
+        end: How many bytes there are.
+    """
+
+    def __init__(self, file: Path | None = None, folder: Path | None = None) -> None:
+        self._path = file
+        self._file = _opened(file, folder)
+        weakref.finalize(self, self._file.close)
+        self.end = 0
+
+    def add(self, data: bytes | memoryview) -> int:
+        """Write at the end; the place where they begin."""
+        place, view = self.end, memoryview(data)
+        while view:  # without a buffer, a write may take a part
+            written = os.pwrite(self._file.fileno(), view, self.end)
+            self.end += written
+            view = view[written:]
+        return place
+
+    def read(self, count: int, place: int) -> bytes:
+        """Up to so many bytes from a place on; fewer at the end."""
+        return os.pread(self._file.fileno(), min(count, self.end - place), place)
+
+    def restore(self, end: int) -> None:
+        """Take up what an interrupted run had written; what the file has beyond that goes.
+
+        Raises:
+            DataError: If it has less.
+        """
+        size = os.fstat(self._file.fileno()).st_size
+        if size < end:
+            raise DataError(
+                f"{self._path}: of an interrupted run {size} bytes are left, {end} were written",
+                "`astroctl resume`: the stage starts over",
+            )
+        os.ftruncate(self._file.fileno(), end)
+        self.end = end
+
+    def reader(self) -> BinaryIO:
+        """All of it from the beginning, with a buffer; nothing is to be added meanwhile."""
+        found = os.fdopen(os.dup(self._file.fileno()), "rb")
+        found.seek(0)
+        return found
+
+
+class Table:
+    """Rows of ``width`` numbers each, ``[n, width]``.
+
+    Args:
+        width: Numbers in a row.
+        dtype: Of a number.
+        file: As in :class:`Appended`.
+    """
+
+    def __init__(self, width: int, dtype: DTypeLike, file: Path | None = None) -> None:
+        self._bytes = Appended(file)
+        self.width, self.dtype = width, np.dtype(dtype)
+        self._row_bytes = width * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self._bytes.end // self._row_bytes
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Add one row or several."""
+        self._bytes.add(np.asarray(rows, self.dtype).reshape(-1, self.width).tobytes())
+
+    def take(self, places: Sequence[int]) -> NDArray[Any]:
+        """``[len(places), width]`` the rows at some places."""
+        size = self._row_bytes
+        data = b"".join([self._bytes.read(size, place * size) for place in places])
+        return np.frombuffer(data, self.dtype).reshape(-1, self.width)
+
+    def blocks(self, first: int = 0) -> Iterator[NDArray[Any]]:
+        """All rows from one on, ``[about 1 MiB, width]`` at a time."""
+        count = max(1, _BLOCK_BYTES // self._row_bytes)
+        for place in range(first, len(self), count):
+            yield self.take_range(place, min(count, len(self) - place))
+
+    def take_range(self, first: int, count: int) -> NDArray[Any]:
+        """``[count, width]`` rows that follow each other."""
+        data = self._bytes.read(count * self._row_bytes, first * self._row_bytes)
+        return np.frombuffer(data, self.dtype).reshape(-1, self.width)
+
+    def restore(self, count: int) -> None:
+        """Take up the rows that an interrupted run had written.
+
+        Raises:
+            DataError: If not all are there.
+        """
+        self._bytes.restore(count * self._row_bytes)
+
+
+def _opened(file: Path | None, folder: Path | None) -> BinaryIO:
+    if file is None:
+        return cast(BinaryIO, tempfile.TemporaryFile(buffering=0, dir=folder))
+    file.touch()
+    return cast(BinaryIO, file.open("r+b", buffering=0))
