@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from astroctl.targets import jobs_api
-from astroctl.targets.http import Http, Refused
+from astroctl.targets import http, jobs_api
+from astroctl.targets.http import Http, HungUp, Refused
+from astrosage.errors import ConflictError
 
 RUNNING = (
     500,
@@ -26,11 +27,20 @@ def answering(answers: list[tuple[int, str]]) -> Iterator[tuple[jobs_api.JobsApi
     class Handler(BaseHTTPRequestHandler):
         def do_DELETE(self) -> None:
             asked.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, text = answers[min(len(asked), len(answers)) - 1]
+            if not status:  # hangs up
+                return
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text.encode())
+
+        def do_GET(self) -> None:
+            self.do_DELETE()
+
+        def do_POST(self) -> None:
+            self.do_DELETE()
 
         def log_message(self, *args: object) -> None:
             """Silent."""
@@ -66,4 +76,34 @@ def test_other_refusals_are_told_at_once_and_unknown_jobs_are_left_alone() -> No
     assert len(asked) == 1
     with answering([(404, "no such job")]) as (api, asked):
         api.delete("a")
+    assert len(asked) == 1
+
+
+HANGS_UP = (0, "")
+EXISTS = (500, "ValueError: Job with submission_id a already exists.")
+
+
+def test_a_cluster_that_hangs_up_while_it_starts_is_asked_again() -> None:
+    with answering([HANGS_UP, HANGS_UP, (200, "{}")]) as (api, asked):
+        assert api.get("a") == {}
+    assert len(asked) == 3
+
+
+def test_one_that_only_hangs_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_PATIENCE_SECONDS", 0.3)
+    with answering([HANGS_UP]) as (api, asked), pytest.raises(HungUp, match="cannot be reached"):
+        api.get("a")
+    assert len(asked) > 1
+
+
+def test_a_job_is_submitted_once_though_its_answer_was_lost() -> None:
+    with answering([HANGS_UP, EXISTS]) as (api, _):
+        api.submit("x", "a", {}, {})
+    with answering([EXISTS]) as (api, _), pytest.raises(ConflictError, match="has a job a already"):
+        api.submit("x", "a", {}, {})
+
+
+def test_what_may_not_be_done_twice_is_not() -> None:
+    with answering([HANGS_UP]) as (api, asked), pytest.raises(HungUp):
+        api.stop("a")
     assert len(asked) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,13 @@ import httpx
 from astrosage.errors import ClusterError
 
 _CONNECT_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class HungUp(ClusterError):
+    """The cluster closed the connection and gave no answer, as a dashboard does while it starts."""
 
 
 class Refused(ClusterError):
@@ -62,7 +69,7 @@ class Http:
     def request(
         self, method: str, path: str, *, timeout: float | None = None, **options: Any
     ) -> httpx.Response:
-        """Send a request.
+        """Send a request; once more and again if the cluster hangs up and asking twice is safe.
 
         Args:
             method: HTTP method.
@@ -72,10 +79,23 @@ class Http:
 
         Raises:
             ClusterError: If the cluster cannot be reached.
+            HungUp: If it gives no answer.
             Refused: If it answers with an error.
         """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._request(method, path, timeout or self._timeout, options)
+            except HungUp:
+                if method == "POST" or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
+
+    def _request(
+        self, method: str, path: str, timeout: float, options: dict[str, Any]
+    ) -> httpx.Response:
         try:
-            with self._client(timeout or self._timeout) as client:
+            with self._client(timeout) as client:
                 answer = client.request(method, path, **options)
         except httpx.TimeoutException:
             raise ClusterError(
@@ -83,7 +103,9 @@ class Http:
                 "check its load with `astroctl doctor` and try again",
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ClusterError(
+            # The same class of error comes from what does not speak HTTP at all.
+            hung_up = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
+            raise (HungUp if hung_up else ClusterError)(
                 f"Ray cannot be reached at {self.address}: {error}",
                 "check the address and that the cluster runs",
             ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from astroctl.targets.http import Http, Refused
+from astroctl.targets.http import Http, HungUp, Refused
 from astrosage.errors import ClusterError, ConflictError
 
 _END_TIMEOUT_SECONDS = 20.0
@@ -59,12 +59,20 @@ class JobsApi:
             "runtime_env": runtime_env,
         }
         deadline = time.monotonic() + _AGENT_TIMEOUT_SECONDS
+        may_be_ours = False
         while True:
             try:
                 self.http.request("POST", "/api/jobs/", json=body)
                 return
+            except HungUp:
+                if time.monotonic() > deadline:
+                    raise
+                may_be_ours = True
+                time.sleep(_POLL_SECONDS)
             except Refused as error:
                 if f"{submission_id} already exists" in error.body:
+                    if may_be_ours:
+                        return
                     raise ConflictError(
                         f"the cluster has a job {submission_id} already",
                         "`astroctl status` shows it; `astroctl stop` ends it",
