@@ -15,6 +15,7 @@ Row = tuple[str, dict[str, Any]]
 # The columns of MMLU's own files, which have no header line.
 HEADERLESS = ("question", "A", "B", "C", "D", "answer")
 _NUMBERS = ("answer", "year")  # columns of a CSV whose digits are a number
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 _MAGIC = b"PAR1"
 
 
@@ -30,6 +31,10 @@ def rows(file: Path | str, field: str) -> Iterator[Row]:
         DataError: Naming file and line of the first fault.
     """
     name = str(file).lower()
+    if name.endswith(_SPREADSHEETS):
+        raise DataError(
+            f"{field}: {file} is a spreadsheet", "save it as CSV in UTF-8, and name that file"
+        )
     if name.removesuffix(".gz").endswith(".parquet"):
         return _parquet(file, field)
     if name.removesuffix(".gz").endswith(".csv"):

@@ -190,6 +190,13 @@ def test_jsonl_with_more_options_than_its_first_question(tmp_path: Path) -> None
         load(write_jsonl(tmp_path / "q.jsonl", rows))
 
 
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    (tmp_path / "Quiz.XLSX").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError, match=r"Quiz\.XLSX is a spreadsheet") as caught:
+        load(tmp_path / "Quiz.XLSX")
+    assert "save it as CSV" in caught.value.hint
+
+
 def test_parquet_that_is_cut_short_broken_or_none(tmp_path: Path) -> None:
     rows = [{"id": i, "question": "Why?", "choices": ["a", "b"], "answer": 0} for i in range(9)]
     whole = write_parquet(tmp_path / "whole.parquet", rows).read_bytes()

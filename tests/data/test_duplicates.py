@@ -130,3 +130,19 @@ def test_bad_earlier_data(
     with pytest.raises(error, match=message) as caught:
         run(make(first={"sources": a}, second={"sources": a, "deduplicate": named}))
     assert hint in caught.value.hint  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_an_earlier_file_that_is_damaged_is_refused(
+    make: Make, tmp_path: Path, damage: str
+) -> None:
+    a = write(tmp_path / "a.jsonl", *(words(n, n + 60) for n in range(0, 6000, 60)))
+    context = make("first", first={"sources": a, "deduplicate": NEAR})
+    run(context)
+    whole = (context.shards_path("first") / "signatures.npz").read_bytes()
+    middle = len(whole) // 2
+    broken = whole[:middle] if damage == "cut" else whole[:middle] + b"?" + whole[middle + 1 :]
+    (tmp_path / "earlier.npz").write_bytes(broken)
+    against = {**NEAR, "against": [str(tmp_path / "earlier.npz")]}
+    with pytest.raises(DataError, match=r"against\[0\]: .*earlier\.npz holds no signatures: "):
+        run(make(second={"sources": a, "deduplicate": against}))
