@@ -130,7 +130,7 @@ def parse(data: dict[str, Any], source: str = "run file") -> AstroJob:
     try:
         job = AstroJob.model_validate(data)
     except ValidationError as error:
-        lines = [_line(e) for e in error.errors(include_url=False)]
+        lines = [_line(e) for e in _telling(error.errors(include_url=False))]
         raise SpecError(
             f"{source}: " + ("\n".join(lines) if len(lines) == 1 else "\n  " + "\n  ".join(lines)),
             "the reference page lists every field; `astroctl config schema` prints the schema",
@@ -139,12 +139,28 @@ def parse(data: dict[str, Any], source: str = "run file") -> AstroJob:
     return job
 
 
+def _telling(errors: list[Any]) -> list[Any]:
+    """All but those that only say that a value is not of another kind than it was meant to be."""
+
+    def is_other_kind(error: Any) -> bool:
+        *_, branch = ("", *error["loc"])
+        return _is_branch(branch) and error["type"].endswith("_type")
+
+    meant = [error["loc"] for error in errors if not is_other_kind(error)]
+    return [
+        error
+        for error in errors
+        if not is_other_kind(error)
+        or not any(loc[: len(error["loc"]) - 1] == error["loc"][:-1] for loc in meant)
+    ]
+
+
 def _line(error: Any) -> str:
     path = ""
     for part in error["loc"]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif "[" not in part and part not in _UNION_TAGS:
+        elif not _is_branch(part):
             path += f".{part}" if path else str(part)
     context = error.get("ctx", {})
     if error["type"] == "unknown_field":
@@ -157,7 +173,11 @@ def _line(error: Any) -> str:
     return f"{path}: {error['msg']}{shown}"
 
 
-# pydantic names the branch of a union in an error's location; people did not write it.
+def _is_branch(part: str | int) -> bool:
+    """Whether pydantic names a union's branch there, which people did not write."""
+    return isinstance(part, str) and ("[" in part or part in _UNION_TAGS)
+
+
 _UNION_TAGS = {"int", "bool", "Elastic", "Deduplicate", "constrained-int"}
 
 

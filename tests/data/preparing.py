@@ -99,9 +99,13 @@ def _stored(folder: Path, chat: bool) -> list[dict[str, Any]]:
         for i, text in enumerate(texts[100:])
     )
     (folder / "dump.xml").write_text(f"<mediawiki>{''.join(pages)}</mediawiki>")
+    for i, text in enumerate(texts[:20]):
+        page = gzip.compress(f"<p>Page {i}: {text}</p>".encode() if i != 7 else b"", mtime=0)
+        (folder / f"page{i:02}.html.gz").write_bytes(page if i != 13 else page[:-9])
     return [
         {"path": f"{folder}/papers*.tar", "kind": "arxiv", "onError": "skip", "maxFailures": 0.3},
         {"path": f"{folder}/dump.xml", "kind": "wikipedia"},
+        {"path": f"{folder}/page*.html.gz", "onError": "skip", "maxFailures": 0.2},
     ]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from astrosage.data.compressed import needed
-from astrosage.data.formats.base import File, Reading
+from astrosage.data.formats.base import File, Raw, Reading
 from astrosage.data.formats.flow import BREAK, Flow
 from astrosage.data.formats.mathml import local_name, to_latex
 from astrosage.data.formats.walk import Walk
@@ -15,6 +16,7 @@ from astrosage.data.reading import decoded, empty, read_bytes
 from astrosage.data.records import Record
 from astrosage.data.tally import Tally
 from astrosage.data.words import words
+from astrosage.errors import DataError
 
 _CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?([-\w]+)""", re.IGNORECASE)
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
@@ -31,15 +33,26 @@ _HEADINGS = {f"h{n}": "#" * n + " " for n in range(1, 7)}
 _SCRIPTS = {"sup": "^", "sub": "_"}
 
 
-def read(files: list[File], reading: Reading) -> Iterator[Record]:
+def read(files: list[File], reading: Reading) -> Iterator[Raw]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
     for file in reading.each(files):
-        with reading.attempt():
-            raw = read_bytes(file, reading.limits)
-            text = html_to_text(raw, str(file), reading.tally)
-            if not text:
-                raise empty(file, len(raw))
-            yield Record(str(file).rsplit("/", 1)[-1], str(file), 1, text=text)
+        try:
+            page = read_bytes(file, reading.limits)
+        except DataError as error:
+            yield Raw(partial(_fail, error), 0)  # told when its turn has come
+        else:
+            yield Raw(partial(_read_page, page, str(file)), len(page))
+
+
+def _fail(error: DataError, tally: Tally) -> Record:
+    raise error
+
+
+def _read_page(page: bytes, file: str, tally: Tally) -> Record:
+    text = html_to_text(page, file, tally)
+    if not text:
+        raise empty(file, len(page))
+    return Record(file.rsplit("/", 1)[-1], file, 1, text=text)
 
 
 def html_to_text(raw: bytes, where: str, tally: Tally) -> str:
