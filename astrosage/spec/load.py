@@ -143,8 +143,8 @@ def _telling(errors: list[Any]) -> list[Any]:
     """All but those that only say that a value is not of another kind than it was meant to be."""
 
     def is_other_kind(error: Any) -> bool:
-        *_, branch = ("", *error["loc"])
-        return _is_branch(branch) and error["type"].endswith("_type")
+        where: tuple[str | int, ...] = error["loc"]
+        return bool(where) and _is_branch(where[-1]) and error["type"].endswith("_type")
 
     meant = [error["loc"] for error in errors if not is_other_kind(error)]
     return [

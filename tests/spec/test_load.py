@@ -186,7 +186,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     [({"min": 3, "max": 2}, "min 3 is above max 2"), (0, "greater than or equal to 1 .found 0.")],
 )
 def test_only_the_kind_of_value_that_was_meant_is_spoken_of(workers: Any, told: str) -> None:
-    with pytest.raises(SpecError, match=rf"^run file: spec.cluster.workers: [^\n]*{told}$"):
+    with pytest.raises(SpecError, match=rf"^run file: spec.cluster.workers: [^\n]*{told}\nhint"):
         parse(job(spec__cluster={"workers": workers}))
     with pytest.raises(SpecError, match=r"valid integer(.|\n)*valid dictionary"):
         parse(job(spec__cluster={"workers": []}))
