@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from astrosage.data.account import Account
 from astrosage.data.corpus import make_encoder
 from astrosage.data.decontaminate import Decontaminator, Hit, QuestionIndex
+from astrosage.data.pickled import Pickled
 from astrosage.data.selection import Chosen
 from astrosage.data.shards import Document, Piece
 from astrosage.data.steps import count_words
@@ -24,7 +25,7 @@ from astrosage.spec.prepare import PrepareSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tokens:
+class Tokens(Pickled):
     """A record's tokens; small enough to be sent on.
 
     Attributes:

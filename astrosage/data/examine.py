@@ -13,6 +13,7 @@ from astrosage.data.findings import Findings
 from astrosage.data.formats.base import Raw, attempt, whole
 from astrosage.data.licenses import LicensePolicy
 from astrosage.data.near import Fingerprint, Fingerprinter
+from astrosage.data.pickled import Pickled
 from astrosage.data.records import Record
 from astrosage.data.steps import Steps, count_words
 from astrosage.data.tally import Tally
@@ -38,7 +39,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class Good(Pickled):
     """A record that is good enough by itself.
 
     Attributes:

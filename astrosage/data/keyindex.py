@@ -37,19 +37,16 @@ class KeyIndex:
 
     def __init__(self, folder: Path | None = None, waiting: int = 1 << 16) -> None:
         self._folder, self._most = folder, waiting
-        self._new: dict[int, list[int]] = {}
+        self._new: dict[int, int] = {}  # the first record of a key; most keys have no other
+        self._others: dict[int, list[int]] = {}
         self._waiting = 0
         self._runs: list[_Run] = []
 
     def add(self, keys: Iterable[int], record: int) -> None:
         """Remember a record by its keys."""
-        new = self._new
         for key in keys:
-            known = new.get(key)
-            if known is None:
-                new[key] = [record]
-            else:
-                known.append(record)
+            if self._new.setdefault(key, record) != record:
+                self._others.setdefault(key, []).append(record)
             self._waiting += 1
         if self._waiting >= self._most:
             self._flush()
@@ -63,17 +60,20 @@ class KeyIndex:
         """The records that have any of the keys, ascending."""
         found: set[int] = set()
         for key in keys:
-            found.update(self._new.get(key, ()))
+            if key in self._new:
+                found.add(self._new[key])
+                found.update(self._others.get(key, ()))
             for run in self._runs:
                 if run.may_have(key):
                     found.update(run.find(key))
         return sorted(found)
 
     def _flush(self) -> None:
-        keys = np.array([k for k, records in self._new.items() for _ in records], np.uint64)
-        records = np.array([r for records in self._new.values() for r in records], np.int64)
-        self._new, self._waiting = {}, 0
-        self._push(keys, records)
+        entries = [*self._new.items()]
+        entries += [(key, r) for key, records in self._others.items() for r in records]
+        self._new, self._others, self._waiting = {}, {}, 0
+        keys, records = zip(*entries, strict=True)
+        self._push(np.array(keys, np.uint64), np.array(records, np.int64))
 
     def _push(self, keys: NDArray[np.uint64], records: NDArray[np.int64]) -> None:
         if not len(keys):

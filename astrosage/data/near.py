@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from astrosage.data.appended import Appended, Table
 from astrosage.data.keyindex import KeyIndex
 from astrosage.data.minhash import Bands, MinHash, jaccard, similarity
+from astrosage.data.pickled import Pickled
 from astrosage.data.records import Record
 from astrosage.data.shingles import shingles
 from astrosage.spec.deduplicate import Near
@@ -58,7 +59,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fingerprint:
+class Fingerprint(Pickled):
     """What a record is compared by.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from astrosage.data.conversations.choice import LayoutChoice
 from astrosage.data.conversations.layouts import conversation
 from astrosage.data.conversations.messages import ROLES, Message, kind, missing
+from astrosage.data.pickled import Pickled
 from astrosage.errors import DataError
 from astrosage.spec.chat import State
 
@@ -18,7 +19,7 @@ Format: TypeAlias = Literal["text", "chat"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Pickled):
     """One document or one conversation.
 
     Attributes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,17 @@ def run(context: StageContext) -> None:
     _Preparation(context, spec).run()
 
 
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for garbage in cycles seldom: pieces wait by the hundred thousand, and make none."""
+    known = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*known)
+
+
 class _Preparation:
     """One run of the stage."""
 
@@ -75,7 +88,7 @@ class _Preparation:
             earlier = earlier_data(self.context, self.spec.deduplication, self.field)
             cleaner = worker.examiner.cleaner
             self.work = Work(self.spec, self.field, folder, earlier, cleaner, self.pad_id)
-            with hire(self.context, worker) as crew:
+            with hire(self.context, worker) as crew, _rare_collections():
                 self._fill(crew)
             self._check_not_empty()
             summaries = {name: split.finish() for name, split in self.work.splits.items()}

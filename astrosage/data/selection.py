@@ -19,6 +19,7 @@ from astrosage.data.examine import Batch, Examined, Good
 from astrosage.data.formats.base import Mark, Raw, Reading
 from astrosage.data.licenses import check_licenses
 from astrosage.data.mixing import needs_mixing
+from astrosage.data.pickled import Pickled
 from astrosage.data.records import Record
 from astrosage.data.sampling import copies, is_held_out, is_in_part
 from astrosage.data.sources import read_on, read_records
@@ -31,7 +32,7 @@ BATCH_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Pickled):
     """A record that is used: in which split, how often, whose account it is on, its hash.
 
     ``copies`` is 0 where the source's weight or share leaves it out.

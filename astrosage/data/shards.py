@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrosage.data.pack import best_fit_decreasing
+from astrosage.data.pickled import Pickled
 
 ROWS_PER_SHARD = 8192
 ARRAYS = ("tokens", "segments", "mask")
@@ -34,7 +35,7 @@ DOCUMENTS = "documents.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class Document(Pickled):
     """Where a sequence of tokens comes from."""
 
     id: str
@@ -43,7 +44,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Piece(Pickled):
     """A document, or one of the consecutive pieces of a long one.
 
     Attributes:

@@ -198,7 +198,7 @@ def _paired(tested: tuple[str, Mapping[str, Any]], tests: int) -> Html:
     if "pHolm" in paired and tests > 1:
         corrected = f"; corrected for {tests} tests, {probability(paired['pHolm'])}"
     difference = (
-        f" The difference is {specialising.points(paired)} points (95 % interval)."
+        f" The difference is {specialising.points(paired)} points (95\u00a0% interval)."
         if "difference" in paired
         else ""
     )

@@ -7,8 +7,9 @@ python benchmarks/data/whole.py --latex FOLDER --megabytes 60 --workers 2
 Reading JSONL, cleaning with the filters of Gopher and C4, exact and near-duplicates,
 decontamination against a question file if one is given, tokenising, packing, writing. With
 ``--latex``, the corpus is one of arXiv's bulk archives, whose papers are the chapters in that
-folder, over and over, and near-duplicates are kept. Memory is that of all processes of the stage,
-sampled twice a second: each page once (PSS) and, larger, as they are usually added up (RSS).
+folder, over and over, and near-duplicates are kept. With ``--memory``, that of all processes of the
+stage, sampled twice a second: each page once (PSS) and, larger, as they are usually added up (RSS).
+That takes a seventh of a core, so it is not for comparing speeds.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ def main() -> int:
         with subprocess.Popen(
             [*command, f"--scratch={scratch}"], stdout=subprocess.PIPE, text=True
         ) as process:
-            peak = Peak(process.pid)
+            peak = Peak(process.pid) if options.memory else None
             assert process.stdout is not None
             output = process.stdout.read()
-        found = json.loads(output.splitlines()[-1]) | peak.stop()
+        found = json.loads(output.splitlines()[-1]) | (peak.stop() if peak else {})
     print(json.dumps(found, indent=2))
     return 0
 
@@ -68,6 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, help="Made if it is not there.")
     parser.add_argument("--latex", type=Path, help="Where chapters in LaTeX lie.")
     parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--memory", action="store_true", help="Watch memory; takes time.")
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
