@@ -40,7 +40,8 @@ from astrosage.runs.storage import Storage
 log = logging.getLogger(__name__)
 
 SECONDS = 60.0
-"""Between checkpoints; more where storing one takes over a tenth of that."""
+"""Between checkpoints; more where one takes over a thirtieth of that."""
+_SHARE = 1 / 30
 _FOLDER, _IDENTITY, _ENDING = ".shards.half", "identity", ".state"
 _PATIENCE_SECONDS = 120.0  # for an earlier process that is still ending
 
@@ -84,11 +85,16 @@ class Checkpoints:
         self._folder = folder
         self._number = max((int(file.stem) + 1 for file in self._files()), default=0)
         self._due = time.monotonic() + SECONDS
+        self._asked: float | None = None
         self._stored: dict[Path, int] = {}
 
     def is_due(self) -> bool:
         """Whether it is time for the next one."""
-        return time.monotonic() >= self._due
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._asked = self._asked or now
+        return True
 
     def last(self) -> Any:
         """The state that was stored last; None if none was."""
@@ -101,7 +107,6 @@ class Checkpoints:
         Args:
             state: Given its number, stores what is large beside it and returns the rest.
         """
-        began = time.monotonic()
         file = self._folder / f"{self._number:06d}{_ENDING}"
         temporary = file.with_suffix(".tmp")
         with temporary.open("wb") as opened:
@@ -113,7 +118,10 @@ class Checkpoints:
             known.unlink()
         self._number += 1
         ended = time.monotonic()
-        self._due = ended + max(SECONDS, 10 * (ended - began) if SECONDS else 0)
+        # Workers have had nothing new to do since it was asked for.
+        taken = ended - (self._asked or ended)
+        self._due = ended + (max(SECONDS, taken / _SHARE) if SECONDS else 0)
+        self._asked = None
 
     def _store_all(self) -> None:
         """Have the disk take all that is new, before anything speaks of it."""

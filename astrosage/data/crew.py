@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pickle
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol, TypeVar
@@ -111,7 +111,7 @@ class RayCrew:
     ) -> None:
         self._context, self._own, self._count = context, own, count
         self._actors: Actors | None = None
-        self._load: dict[Any, int] = {}
+        self._load: dict[Any, Counter[Method]] = {}
         self._alone_until = time.monotonic() + (0.0 if is_large else ALONE_SECONDS)
 
     def __enter__(self) -> RayCrew:
@@ -132,7 +132,7 @@ class RayCrew:
         """See :meth:`Crew.map`."""
         under_way: deque[tuple[Item, Any, Any]] = deque()
         for item in items:
-            actor = self._least_busy()
+            actor = self._least_busy(method)
             if actor is None:
                 yield item, getattr(self._own, method)(payload(item))
                 continue
@@ -140,28 +140,33 @@ class RayCrew:
             sent = pickle.dumps(payload(item), protocol=5)
             under_way.append((item, actor, getattr(actor, method).remote(sent)))
             if len(under_way) >= _AHEAD * self.joined:
-                yield self._done(*under_way.popleft())
+                yield self._done(method, *under_way.popleft())
         while under_way:
-            yield self._done(*under_way.popleft())
+            yield self._done(method, *under_way.popleft())
 
-    def _least_busy(self) -> Any:
-        """An actor; None while there is none."""
+    def _least_busy(self, method: Method) -> Any:
+        """An actor; None while there is none.
+
+        Methods take turns, and one takes longer than the other: shared out together, one of two
+        actors would have all of the longer ones.
+        """
         if self._actors is None:
             if time.monotonic() < self._alone_until:
                 return None
             self._actors = _actors(self._context, self._count)
         for actor in self._actors.present():
-            self._load.setdefault(actor, 0)
+            self._load.setdefault(actor, Counter())
         if not self._load:
             return None
-        actor = min(self._load, key=self._load.__getitem__)
-        self._load[actor] += 1
+        load = self._load
+        actor = min(load, key=lambda one: (load[one][method], load[one].total()))
+        load[actor][method] += 1
         return actor
 
-    def _done(self, item: Item, actor: Any, reference: Any) -> tuple[Item, Any]:
+    def _done(self, method: Method, item: Item, actor: Any, reference: Any) -> tuple[Item, Any]:
         assert self._actors is not None
         found = self._actors.result(reference)
-        self._load[actor] -= 1
+        self._load[actor][method] -= 1
         return item, pickle.loads(found)
 
 
