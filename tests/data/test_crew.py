@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,3 +136,12 @@ def test_a_small_corpus_asks_for_nobody(context: StageContext) -> None:
         Path(context.run_uri).parents[2], Path(context.job.spec.model), "weights", run="one"
     )
     assert isinstance(hire(one, worker_of(one)).__enter__(), Alone)
+
+
+def test_each_actor_has_its_share_of_short_and_of_long_batches(context: StageContext) -> None:
+    made = RayCrew(context, worker_of(context), 2)
+    made._actors = SimpleNamespace(present=lambda: ["a", "b"])  # type: ignore[assignment]
+    given = Counter(
+        (method, made._least_busy(method)) for _ in range(10) for method in ("examine", "encode")
+    )
+    assert set(given.values()) == {5}
