@@ -18,6 +18,7 @@ folder: a stage goes on after an interruption on the same machine, and starts ov
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -34,8 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from astrosage import __version__
-from astrosage.errors import AstroError, ConflictError
-from astrosage.runs.storage import Storage
+from astrosage.errors import AstroError, ConflictError, StorageError
+from astrosage.runs.storage import Storage, os_hint, os_reason
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def half_made(storage: Storage, key: str) -> Iterator[Path]:
 
     Raises:
         ConflictError: If another process works in it and does not end.
+        StorageError: If its disk is full; what was stored stays.
     """
     folder = _folder(storage)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,12 @@ def half_made(storage: Storage, key: str) -> Iterator[Path]:
             if not error.retryable:
                 _discard(folder)
             raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageError(
+                f"{folder} cannot be written: {os_reason(error)}", os_hint(error, str(folder))
+            ) from error
         _discard(folder)
 
 

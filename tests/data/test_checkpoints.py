@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -17,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astrosage.data import checkpoints
+from astrosage.data.appended import Appended
 from astrosage.data.checkpoints import Checkpoints, half_made, load
 from astrosage.data.run import run
 from astrosage.data.window import WindowedSplit
-from astrosage.errors import ClusterError, ConflictError, DataError
+from astrosage.errors import ClusterError, ConflictError, DataError, StorageError
 from astrosage.runs import manifest
 from astrosage.runs.storage import Storage
 from tests.data import preparing
@@ -187,6 +189,30 @@ def test_only_an_error_that_may_pass_leaves_something_behind(tmp_path: Path) -> 
     with pytest.raises(DataError), half_made(storage, "k"):
         raise DataError("wrong")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_and_what_was_stored_is_gone_on_with(
+    whole: Whole, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant, folder, expected = whole.variant, whole.folder, whole.files
+    context = preparing.context(folder, tiny_model, variant, run="full")
+    Storage(context.directory.storage.uri).remove()
+    written = iter(range(10**9))
+    add = Appended.add
+
+    def filling(file: Appended, data: bytes) -> int:
+        if next(written) == 150:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return add(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Appended, "add", filling)
+        with pytest.raises(StorageError, match=r"half cannot be written: No space") as caught:
+            run(context)
+    assert "free space" in caught.value.hint
+    assert list(context.directory.storage.local.glob(".shards.half/*.state"))  # type: ignore[union-attr]
+    run(context)
+    assert_same(preparing.files(context), expected)
 
 
 def test_two_processes_never_work_on_the_same_stage(
