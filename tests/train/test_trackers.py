@@ -233,6 +233,9 @@ def test_wandb_goes_on_with_the_same_run(tmp_path: Path, monkeypatch: pytest.Mon
     time.sleep(1.1)  # the folders' names have seconds
     train(["wandb"], stage_at(tmp_path), 5, 9, after_step=4)
     first, second = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    until = time.monotonic() + 60  # its own process still writes what was not finished
+    while len(wandb_files.history(first)) < 7 and time.monotonic() < until:
+        time.sleep(0.2)
     run, resumed = wandb_files.run_of(first), wandb_files.run_of(second)
     assert run.run_id == resumed.run_id
     assert (run.display_name, run.project, run.run_group) == ("run/cpt", "astrosage", "run")
