@@ -10,7 +10,7 @@ Candidates come from MinHash bands and are verified by the true similarity of th
 wait on disk; those of earlier runs, of which only signatures are kept, by the estimated one.
 
 Signatures, n-grams and the index of the bands lie in files; memory holds two bytes a band, so about
-40 a kept record (21 bands at 128 permutations).
+40 a kept record (21 bands at 128 permutations), 70 while parts of the index are merged.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def run(context: StageContext) -> None:
     """Run one prepare stage and leave its ``shards`` artefact.
 
     Texts are streamed; token ids are in memory a window at a time (:mod:`astrosage.data.window`).
-    What deduplication remembers lies in files, of which 40 bytes a record are in memory.
+    What deduplication remembers lies in files, of which 40 to 70 bytes a record are in memory.
 
     An interrupted run goes on where it last stored its state (:mod:`astrosage.data.checkpoints`),
     and leaves the same bytes as one that was not. So does any number of workers
