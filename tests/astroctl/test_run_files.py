@@ -89,6 +89,19 @@ def test_dry_run_shows_the_resolved_job_and_starts_nothing(
     assert [s["state"] for s in json.loads(prepare.stdout)["stages"]] == ["run", "leave out"]
 
 
+def test_a_merge_is_submitted_with_what_it_needs(astroctl: Astroctl, run_file: Path) -> None:
+    refused = astroctl("submit", "merge", "-f", run_file, "--dry-run")
+    assert (refused.exit_code, "has no merge stage" in refused.stderr) == (2, True)
+    job = yaml.safe_load(run_file.read_text())
+    models = [{"model": "cpt"}, {"model": job["spec"]["model"]}]
+    job["spec"]["stages"].append({"name": "merged", "merge": {"models": models}})
+    job["spec"]["stages"].append({**job["spec"]["stages"][1], "name": "another"})
+    run_file.write_text(yaml.safe_dump(job))
+    plan = astroctl("submit", "merge", "-f", run_file, "--dry-run", "-o", "json")
+    states = {s["name"]: s["state"] for s in json.loads(plan.stdout)["stages"]}
+    assert states == {"corpus": "run", "cpt": "run", "merged": "run", "another": "leave out"}
+
+
 BAD = {
     "unknown field": ({"spec.stages.corpus.prepare.pakc": "{}"}, 2, "pack"),
     "unknown stage": ({"spec.stages.cpt.train.data": "corpsu"}, 2, "did you mean `corpus`?"),

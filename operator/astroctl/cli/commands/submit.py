@@ -92,6 +92,14 @@ def generate(context: click.Context, /, **options: Any) -> None:
     _run(context, "generate", None, None, options)
 
 
+@command.command("merge", cls=Command, example="astroctl submit merge -f job.yaml --follow")
+@_submit_options
+@click.pass_context
+def merge(context: click.Context, /, **options: Any) -> None:
+    """Merge what the file's merge stages merge, with all that this needs."""
+    _run(context, "merge", None, None, options)
+
+
 @command.command("bench", cls=Command, example="astroctl submit bench -f job.yaml --follow")
 @_submit_options
 @click.pass_context
