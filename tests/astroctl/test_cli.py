@@ -140,3 +140,11 @@ def test_completion_knows_runs_and_stages(home: Path, run_file: Path) -> None:
     words = f"astroctl submit train -f {run_file.name} --until c"
     assert complete(words, home, run_file.parent) == ["corpus", "cpt"]
     assert complete("astroctl resume missing --stages c", home, run_file.parent) == []
+
+
+def test_an_option_without_its_value_is_told_with_the_commands_own_help(
+    astroctl: Astroctl,
+) -> None:
+    result = astroctl("serve", "--stop")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "hint: astroctl serve --help"

@@ -30,6 +30,14 @@ class Command(click.Command):
         self.params.append(debug_option())
         _show_variables(self)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; an error knows of which command, so that its hint names that."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example."""
         write_example(self.example, formatter)
