@@ -101,12 +101,8 @@ class Table:
         """All rows from one on, ``[about 1 MiB, width]`` at a time."""
         count = max(1, _BLOCK_BYTES // self._row_bytes)
         for place in range(first, len(self), count):
-            yield self.take_range(place, min(count, len(self) - place))
-
-    def take_range(self, first: int, count: int) -> NDArray[Any]:
-        """``[count, width]`` rows that follow each other."""
-        data = self._bytes.read(count * self._row_bytes, first * self._row_bytes)
-        return np.frombuffer(data, self.dtype).reshape(-1, self.width)
+            data = self._bytes.read(count * self._row_bytes, place * self._row_bytes)
+            yield np.frombuffer(data, self.dtype).reshape(-1, self.width)
 
     def restore(self, count: int) -> None:
         """Take up the rows that an interrupted run had written.
@@ -115,6 +111,11 @@ class Table:
             DataError: If not all are there.
         """
         self._bytes.restore(count * self._row_bytes)
+
+
+def named(folder: Path | None, name: str) -> Path | None:
+    """A file of a folder; without one None, so a temporary file."""
+    return folder / name if folder else None
 
 
 def _opened(file: Path | None, folder: Path | None) -> BinaryIO:

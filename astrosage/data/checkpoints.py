@@ -18,7 +18,6 @@ folder: a stage goes on after an interruption on the same machine, and starts ov
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import io
@@ -35,8 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from astrosage import __version__
-from astrosage.errors import AstroError, ConflictError, StorageError
-from astrosage.runs.storage import Storage, os_hint, os_reason
+from astrosage.errors import AstroError, ConflictError
+from astrosage.runs.storage import Storage, filling
 
 log = logging.getLogger(__name__)
 
@@ -67,18 +66,13 @@ def half_made(storage: Storage, key: str) -> Iterator[Path]:
         _prepare(folder, f"{key} {_code()}")
         if storage.local is None:
             log.info("unfinished shards are in %s, on this machine only", folder)
-        try:
-            yield folder
-        except AstroError as error:
-            if not error.retryable:
-                _discard(folder)
-            raise
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        with filling(folder, str(folder)):
+            try:
+                yield folder
+            except AstroError as error:
+                if not error.retryable:
+                    _discard(folder)
                 raise
-            raise StorageError(
-                f"{folder} cannot be written: {os_reason(error)}", os_hint(error, str(folder))
-            ) from error
         _discard(folder)
 
 

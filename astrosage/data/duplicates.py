@@ -10,7 +10,7 @@ import numpy as np
 
 from astrosage.context import StageContext
 from astrosage.data import signatures
-from astrosage.data.appended import Table
+from astrosage.data.appended import Table, named
 from astrosage.data.deduplicate import KEY_BYTES, Deduplicator
 from astrosage.data.near import Fingerprint, NearDuplicates
 from astrosage.data.records import Record
@@ -37,9 +37,9 @@ class DuplicateFilter:
     ) -> None:
         self._options = options
         self._earlier = Deduplicator()
-        self._seen = Deduplicator(folder / "seen" if folder else None)
+        self._seen = Deduplicator(named(folder, "seen"))
         self._near = NearDuplicates(options.near, folder) if options.near.enabled else None
-        self._kept = Table(KEY_BYTES, np.uint8, folder / "kept" if folder else None)
+        self._kept = Table(KEY_BYTES, np.uint8, named(folder, "kept"))
         for found in earlier:
             for keys in found.record_keys():
                 self._earlier.add_many(keys)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astrosage.data.appended import Appended, Table
+from astrosage.data.appended import Appended, Table, named
 from astrosage.data.keyindex import KeyIndex
 from astrosage.data.minhash import Bands, MinHash, jaccard, similarity
 from astrosage.data.pickled import Pickled
@@ -110,12 +110,12 @@ class NearDuplicates:
         self.bands = self._prints.bands
         self._earlier = 0
         self._index = KeyIndex(folder)
-        self._signatures = Table(options.permutations, np.uint32, _file(folder, "signatures"))
-        self._grams = Appended(_file(folder, "ngrams"))
+        self._signatures = Table(options.permutations, np.uint32, named(folder, "signatures"))
+        self._grams = Appended(named(folder, "ngrams"))
         # Of each record but earlier runs': where its n-grams begin, and how many there are.
-        self._places = Table(2, np.uint64, _file(folder, "places"))
+        self._places = Table(2, np.uint64, named(folder, "places"))
         # Of each that is left out: for which, and where what is known of it lies.
-        self._left_out = Table(2, np.uint64, _file(folder, "left-out"))
+        self._left_out = Table(2, np.uint64, named(folder, "left-out"))
 
     def add_earlier(self, signatures: NDArray[np.uint32]) -> None:
         """Take up the ``[n, K]`` signatures of an earlier run; before any record."""
@@ -235,10 +235,6 @@ class NearDuplicates:
         length = int.from_bytes(self._grams.read(4, place), "little")
         found: dict[str, str] = json.loads(self._grams.read(length, place + 4))
         return found
-
-
-def _file(folder: Path | None, name: str) -> Path | None:
-    return folder / name if folder else None
 
 
 def _packed(record: Record) -> bytes:

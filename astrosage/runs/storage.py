@@ -186,7 +186,7 @@ class Storage:
             return
         with tempfile.TemporaryDirectory(prefix="astrosage-") as temporary:
             folder = Path(temporary)
-            with _filling(folder, str(folder)):
+            with filling(folder, str(folder)):
                 yield folder
             with explained(self, "written", name):
                 files = sorted(p for p in folder.rglob("*") if p.is_file())
@@ -202,7 +202,7 @@ class Storage:
         with explained(self, "written", target.name):
             temporary.mkdir(parents=True)
         try:
-            with _filling(temporary, str(target)):
+            with filling(temporary, str(target)):
                 yield temporary
             with explained(self, "written", target.name):
                 if target.exists():
@@ -340,7 +340,7 @@ def _one_at_a_time(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _filling(folder: Path, path: str) -> Iterator[None]:
+def filling(folder: Path, path: str) -> Iterator[None]:
     """Explain errors of the folder that is being filled; a block's other errors are its own."""
     try:
         yield
