@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from astroctl.targets import http, jobs_api
+from astroctl.targets import http, jobs_api, jobs_target
+from astroctl.targets.base import Submission
 from astroctl.targets.http import Http, HungUp, Refused
+from astroctl.targets.jobs_target import JobsTarget
 from astrosage.errors import ConflictError
 
 RUNNING = (
@@ -21,16 +24,24 @@ RUNNING = (
 
 @contextmanager
 def answering(answers: list[tuple[int, str]]) -> Iterator[tuple[jobs_api.JobsApi, list[str]]]:
-    """A server that gives these answers to requests in turn, the last one for ever."""
+    """A server that gives these answers to requests in turn, the last one for ever.
+
+    ``POSTED`` in an answer stands for the metadata of the job last posted.
+    """
     asked: list[str] = []
+    posted = "{}"
 
     class Handler(BaseHTTPRequestHandler):
         def do_DELETE(self) -> None:
             asked.append(self.path)
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            nonlocal posted
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if body:
+                posted = json.dumps(json.loads(body)["metadata"])
             status, text = answers[min(len(asked), len(answers)) - 1]
             if not status:  # hangs up
                 return
+            text = text.replace("POSTED", posted)
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
@@ -97,10 +108,52 @@ def test_one_that_only_hangs_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_job_is_submitted_once_though_its_answer_was_lost() -> None:
-    with answering([HANGS_UP, EXISTS]) as (api, _):
-        api.submit("x", "a", {}, {})
-    with answering([EXISTS]) as (api, _), pytest.raises(ConflictError, match="has a job a already"):
-        api.submit("x", "a", {}, {})
+    with answering([HANGS_UP, EXISTS, (200, '{"metadata": POSTED}')]) as (api, asked):
+        api.submit("x", "a", {"run": "r"}, {})
+    assert len(asked) == 3
+
+
+def test_a_job_of_that_name_by_another_is_a_conflict_whether_answers_are_lost_or_not() -> None:
+    for answers in (
+        [EXISTS, (200, '{"metadata": {"run": "r"}}')],
+        [HANGS_UP, EXISTS, (200, '{"metadata": null}')],
+    ):
+        with (
+            answering(answers) as (api, _),
+            pytest.raises(ConflictError, match="has a job a already"),
+        ):
+            api.submit("x", "a", {"run": "r"}, {})
+
+
+class Cluster(JobsTarget):
+    name = "test"
+    python = "python"
+    address = "http://cluster"
+
+    def __init__(self, api: jobs_api.JobsApi) -> None:
+        self._api = api
+
+    def api(self) -> jobs_api.JobsApi:
+        return self._api
+
+
+def test_the_record_of_an_ended_job_makes_way_also_if_ray_brings_it_back_once() -> None:
+    ended = (200, '{"status": "STOPPED"}')
+    removed = [EXISTS, ended, ended, (200, "{}")]
+    with answering([*removed, *removed, (200, "{}")]) as (api, asked):
+        Cluster(api).submit(Submission("a", "file:///r", ["cpt"], 1, {"run": "r"}))
+    assert len(asked) == 9
+
+
+def test_one_that_always_comes_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_target, "_RECORD_SECONDS", 0.3)
+    ended = (200, '{"status": "STOPPED"}')
+    with (
+        answering([EXISTS, ended, ended, (200, "{}")] * 5) as (api, asked),
+        pytest.raises(ConflictError, match="has a job a already"),
+    ):
+        Cluster(api).submit(Submission("a", "file:///r", ["cpt"], 1, {"run": "r"}))
+    assert len(asked) > 4
 
 
 def test_what_may_not_be_done_twice_is_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -11,6 +12,8 @@ from astrosage.errors import ClusterError, ConflictError
 _END_TIMEOUT_SECONDS = 20.0
 _AGENT_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+# By this entry of a job's metadata a request whose answer was lost knows the job that it made.
+_REQUEST = "request"
 
 
 class JobsApi:
@@ -52,14 +55,14 @@ class JobsApi:
             ConflictError: If the cluster has a job of that id.
             ClusterError: If it cannot be reached or refuses.
         """
+        request = secrets.token_hex(8)
         body = {
             "entrypoint": entrypoint,
             "submission_id": submission_id,
-            "metadata": metadata,
+            "metadata": {**metadata, _REQUEST: request},
             "runtime_env": runtime_env,
         }
         deadline = time.monotonic() + _AGENT_TIMEOUT_SECONDS
-        may_be_ours = False
         while True:
             try:
                 self.http.request("POST", "/api/jobs/", json=body)
@@ -67,12 +70,11 @@ class JobsApi:
             except HungUp:
                 if time.monotonic() > deadline:
                     raise
-                may_be_ours = True
                 time.sleep(_POLL_SECONDS)
             except Refused as error:
                 if f"{submission_id} already exists" in error.body:
-                    if may_be_ours:
-                        return
+                    if self._made_by(request, submission_id):
+                        return  # whose answer was lost
                     raise ConflictError(
                         f"the cluster has a job {submission_id} already",
                         "`astroctl status` shows it; `astroctl stop` ends it",
@@ -80,6 +82,10 @@ class JobsApi:
                 if "agent" not in error.body or time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_SECONDS)
+
+    def _made_by(self, request: str, submission_id: str) -> bool:
+        job = self.get(submission_id)
+        return job is not None and (job.get("metadata") or {}).get(_REQUEST) == request
 
     def get(self, submission_id: str) -> dict[str, Any] | None:
         """A job's record; None if the cluster does not know it."""

@@ -14,6 +14,8 @@ from astrosage.spec.job import AstroJob
 
 # The driver writes down that it was stopped; Ray's own 3 s are short for a slow object store.
 _STOP_SECONDS = "20"
+_RECORD_SECONDS = 20.0
+_POLL_SECONDS = 0.2
 
 
 class JobsTarget(ABC):
@@ -79,13 +81,16 @@ class JobsTarget(ABC):
             submission.metadata,
             self.runtime_env(submission),
         )
-        try:
-            api.submit(*arguments)
-        except ConflictError:
-            if self.state(submission.id).status in ACTIVE:
-                raise
+        deadline = time.monotonic() + _RECORD_SECONDS
+        while True:
+            try:
+                return api.submit(*arguments)
+            except ConflictError:
+                if self.state(submission.id).status in ACTIVE or time.monotonic() > deadline:
+                    raise
+            # What watches a job notes its end once more, which can bring a removed record back.
             api.delete(submission.id)
-            api.submit(*arguments)
+            time.sleep(_POLL_SECONDS)
 
     def state(self, submission_id: str) -> JobState:
         """What the cluster knows of a job."""
@@ -125,4 +130,4 @@ class JobsTarget(ABC):
             state = self.state(submission_id)
             if state.status not in ACTIVE or time.monotonic() > deadline:
                 return state
-            time.sleep(0.2)
+            time.sleep(_POLL_SECONDS)
