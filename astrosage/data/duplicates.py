@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from astrosage.context import StageContext
-from astrosage.data import signatures
+from astrosage.data import signature_file, signatures
 from astrosage.data.appended import Table, named
 from astrosage.data.deduplicate import KEY_BYTES, Deduplicator
 from astrosage.data.near import Fingerprint, NearDuplicates
 from astrosage.data.records import Record
-from astrosage.data.signatures import Signatures
+from astrosage.data.signature_file import SignatureFile
 from astrosage.spec.deduplicate import Deduplicate
 
 Reason = Literal["equal", "near", "earlier"]
@@ -32,7 +32,7 @@ class DuplicateFilter:
     def __init__(
         self,
         options: Deduplicate,
-        earlier: Sequence[Signatures] = (),
+        earlier: Sequence[SignatureFile] = (),
         folder: Path | None = None,
     ) -> None:
         self._options = options
@@ -41,10 +41,10 @@ class DuplicateFilter:
         self._near = NearDuplicates(options.near, folder) if options.near.enabled else None
         self._kept = Table(KEY_BYTES, np.uint8, named(folder, "kept"))
         for found in earlier:
-            for keys in found.record_keys():
+            for keys in signatures.record_keys(found):
                 self._earlier.add_many(keys)
             if self._near is not None:
-                for rows in found.signatures():
+                for rows in signatures.fingerprints(found):
                     self._near.add_earlier(rows)
 
     def reason(
@@ -94,7 +94,7 @@ class DuplicateFilter:
             signatures.write(folder, self._kept, self._near, self._options.near)
 
 
-def earlier_data(context: StageContext, options: Deduplicate, field: str) -> list[Signatures]:
+def earlier_data(context: StageContext, options: Deduplicate, field: str) -> list[SignatureFile]:
     """What ``deduplicate.against`` names.
 
     Args:
@@ -111,7 +111,7 @@ def earlier_data(context: StageContext, options: Deduplicate, field: str) -> lis
         where = f"{field}.deduplicate.against[{i}]"
         if name in stages:
             folder = context.shards_path(name)
-            found.append(signatures.read_stage(folder, name, options.near, where))
+            found.append(signature_file.of_stage(folder, name, options.near, where))
         else:
-            found.append(signatures.read_file(name, options.near, where))
+            found.append(signature_file.of_run(name, options.near, where))
     return found

@@ -14,7 +14,7 @@ from astrosage.data.duplicates import DuplicateFilter
 from astrosage.data.filler import Filler, batches
 from astrosage.data.mixing import needs_mixing
 from astrosage.data.selection import Chosen, Selection
-from astrosage.data.signatures import Signatures
+from astrosage.data.signature_file import SignatureFile
 from astrosage.data.window import WindowedSplit
 from astrosage.spec.prepare import PrepareSpec
 
@@ -43,7 +43,7 @@ class Work:
         spec: PrepareSpec,
         field: str,
         folder: Path,
-        earlier: list[Signatures],
+        earlier: list[SignatureFile],
         cleaner: Cleaner,
         pad_id: int,
     ) -> None:

@@ -221,6 +221,7 @@ def _check_inputs(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None:
     for field, source, format_ in _sources(job, stages):
         if _can_read(source.path, remote) and not graph.makes(job, source.path):
             check_source(source, format_, field)
+    _check_earlier(job, stages, remote)
     seen: set[str] = set()
     for field, path, layout in _question_files(job, stages):
         if path not in seen and _can_read(path, remote) and not graph.makes(job, path):
@@ -228,6 +229,24 @@ def _check_inputs(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None:
 
             load(path, field, layout)
             seen.add(path)
+
+
+def _check_earlier(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None:
+    """Refuse earlier data that holds no signatures to compare with."""
+    from astrosage.data import signature_file
+
+    for stage in stages:
+        if not isinstance(stage.body, PrepareSpec):
+            continue
+        options = stage.body.deduplication
+        for i, path in enumerate(options.against):
+            field = f"{graph.path_of(job, stage)}.prepare.deduplicate.against[{i}]"
+            if graph.is_stage_name(path):
+                other = job.stage(path).body
+                assert isinstance(other, PrepareSpec)  # references are checked as they are read
+                signature_file.check_stages(path, other.deduplication.near, options.near, field)
+            elif _can_read(path, remote):
+                signature_file.of_run(path, options.near, field)
 
 
 def _can_read(path: str, remote: bool) -> bool:

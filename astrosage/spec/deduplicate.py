@@ -21,7 +21,7 @@ class Near(SpecModel):
     threshold: Annotated[float, Field(ge=0.5, le=1.0)] = 0.8
     """Jaccard similarity of the n-grams from which records count as the same."""
     permutations: Annotated[int, Field(ge=16, le=1024)] = 128
-    """Numbers in a signature, 4 bytes of memory each a record."""
+    """Numbers in a signature, 4 bytes of disk each a record."""
 
 
 class Deduplicate(SpecModel):

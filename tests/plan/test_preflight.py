@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,6 +237,46 @@ def test_truncated_gzip(tmp_path: Path, tiny_model: Path) -> None:
 def test_missing_file(tmp_path: Path, tiny_model: Path) -> None:
     job = make(tmp_path, tiny_model, chat={"sources": [{"path": f"{tmp_path}/none.jsonl"}]})
     refused(job, NotFoundError, "spec.stages[2].prepare.sources[0]", "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("against", "error", "named"),
+    [
+        ("corpus", SpecError, "stage `corpus` keeps no signatures"),
+        ("{}/quiz.jsonl", DataError, "quiz.jsonl holds no signatures"),
+        ("{}/gone.npz", NotFoundError, "gone.npz"),
+        ("{}/other.npz", SpecError, "ngram 5, permutations 64"),
+    ],
+)
+def test_earlier_data_that_cannot_be_compared_with_is_told_before_anything_starts(
+    tmp_path: Path, tiny_model: Path, against: str, error: type[AstroError], named: str
+) -> None:
+    np.savez(
+        tmp_path / "other.npz",
+        keys=np.zeros((0, 16), np.uint8),
+        signatures=np.zeros((0, 64), np.uint32),
+        ngram=np.int64(5),
+    )
+    near = {"enabled": True}
+    options = {"near": near, "against": [against.format(tmp_path)]}
+    job = make(tmp_path, tiny_model, chat={"deduplicate": options})
+    refused(job, error, "spec.stages[2].prepare.deduplicate.against[0]", named)
+    fits = options | {"near": near | {"permutations": 64}, "against": [f"{tmp_path}/other.npz"]}
+    check(make(tmp_path, tiny_model, chat={"deduplicate": fits}))
+
+
+def test_a_stage_that_will_keep_other_signatures(tmp_path: Path, tiny_model: Path) -> None:
+    def job(ngram: int) -> AstroJob:
+        near = {"enabled": True, "ngram": ngram}
+        return make(
+            tmp_path,
+            tiny_model,
+            corpus={"deduplicate": {"near": {"enabled": True}}},
+            chat={"deduplicate": {"near": near, "against": ["corpus"]}},
+        )
+
+    check(job(5))
+    refused(job(4), SpecError, "stage `corpus` was made with ngram 5", "this stage has ngram 4")
 
 
 def test_data_elsewhere_is_not_read_from_here_for_a_cluster(
