@@ -1,4 +1,4 @@
-"""Signatures written to a stage's file and read from it; see :mod:`astrosage.data.signature_file`."""
+"""Signatures written to and read from a stage's file (:mod:`astrosage.data.signature_file`)."""
 
 from __future__ import annotations
 
