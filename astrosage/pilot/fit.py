@@ -78,10 +78,11 @@ def accuracy_line(
 ) -> Line | None:
     """A line through accuracies, weighted alike.
 
-    Two things are not known, and both are in the intervals: which questions were asked (slope and
+    Two things are not known, and both are in the intervals. Which questions were asked: slope and
     prediction are means over questions, the same for all points, so their standard errors are those
-    of means), and how much a training scatters about the line (residuals with Student's t; needs at
-    least three points).
+    of means, with two more questions that the last point changed, one either way (as Agresti and
+    Min 2005 do for paired answers): that none of a few changed does not show that none can. And how
+    much a training scatters about the line: residuals with Student's t, from three points on.
 
     Args:
         tokens: Of each point, ascending.
@@ -113,7 +114,10 @@ def accuracy_line(
     scatter = _scatter(xs, accuracies, weights, middle)
     # The variance of each, in units of that about the line; a new training scatters about it too.
     shares = [1 / spread, 1 / len(xs) + (ends[0] - middle) ** 2 / spread + 1, ends[1] ** 2 / spread]
-    estimates = [_estimate(v, scatter, share) for v, share in zip(values, shares, strict=True)]
+    estimates = [
+        _estimate(v, scatter, share, abs(line[-1]))
+        for v, share, line in zip(values, shares, lines, strict=True)
+    ]
     return Line(estimates[0], _bounded(estimates[1]), estimates[2])
 
 
@@ -131,13 +135,13 @@ def _scatter(
     return sum(r * r for r in rest) / freedom, quantile
 
 
-def _estimate(values: Sequence[float], scatter: tuple[float, float], share: float) -> Estimate:
-    """A mean over questions, with both kinds of uncertainty."""
-    mean = sum(values) / len(values)
-    if len(values) > 1:
-        variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
-    else:
-        variance = 0.0
+def _estimate(
+    values: Sequence[float], scatter: tuple[float, float], share: float, change: float
+) -> Estimate:
+    """A mean over questions, with both kinds of uncertainty; ``change`` is what one can add."""
+    n, mean = len(values), sum(values) / len(values)
+    squares = sum((v - mean) ** 2 for v in values) + 2 * change**2
+    variance = squares / max(1, n - 1) / n
     half = math.sqrt(Z_95**2 * variance + scatter[1] ** 2 * scatter[0] * share)
     return Estimate(mean, mean - half, mean + half)
 

@@ -45,6 +45,16 @@ def test_no_gain_is_not_told_as_one() -> None:
     assert line.gain.low <= 0 <= line.gain.high
 
 
+@pytest.mark.parametrize("questions", [1, 24, 400])
+def test_that_no_answer_changed_is_not_taken_for_certainty(questions: int) -> None:
+    same = [n % 3 == 0 for n in range(questions)]
+    line = accuracy_line(TOKENS, [same] * len(TOKENS), 1e9)
+    assert line is not None
+    width = line.gain.high - line.gain.low
+    assert line.gain.low < 0 < line.gain.high
+    assert width < 12 / questions
+
+
 def test_two_points_make_a_line_without_scatter_and_one_makes_none() -> None:
     correct = [[True, False, False, True], [True, True, False, True]]
     line = accuracy_line([1e3, 1e4], correct, 1e5)
