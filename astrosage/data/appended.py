@@ -15,10 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 from astrosage.errors import DataError
 
 _BLOCK_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 16
 
 
 class Appended:
-    """Bytes in a file, written without a buffer.
+    """Bytes in a file; the last few are in memory until they are asked for or many.
 
     Args:
         file: Where they outlive this process; what is in it already counts once :meth:`restore`
@@ -33,19 +34,31 @@ class Appended:
         self._path = file
         self._file = _opened(file, folder)
         weakref.finalize(self, self._file.close)
+        self._buffer = bytearray()  # of what comes after what is written
         self.end = 0
 
-    def add(self, data: bytes | memoryview) -> int:
-        """Write at the end; the place where they begin."""
-        place, view = self.end, memoryview(data)
-        while view:  # without a buffer, a write may take a part
-            written = os.pwrite(self._file.fileno(), view, self.end)
-            self.end += written
-            view = view[written:]
+    def add(self, data: bytes) -> int:
+        """Add at the end; the place where they begin."""
+        place = self.end
+        self._buffer += data
+        self.end += len(data)
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self.stored()
         return place
+
+    def stored(self) -> int:
+        """How many bytes there are, now that all of them are in the file."""
+        written = self.end - len(self._buffer)
+        while self._buffer:  # a write may take a part
+            count = os.pwrite(self._file.fileno(), self._buffer, written)
+            written += count
+            del self._buffer[:count]
+        return self.end
 
     def read(self, count: int, place: int) -> bytes:
         """Up to so many bytes from a place on; fewer at the end."""
+        if place + count > self.end - len(self._buffer):
+            self.stored()
         return os.pread(self._file.fileno(), min(count, self.end - place), place)
 
     def restore(self, end: int) -> None:
@@ -61,10 +74,12 @@ class Appended:
                 "`astroctl resume`: the stage starts over",
             )
         os.ftruncate(self._file.fileno(), end)
+        self._buffer.clear()
         self.end = end
 
     def reader(self) -> BinaryIO:
         """All of it from the beginning, with a buffer; nothing is to be added meanwhile."""
+        self.stored()
         found = os.fdopen(os.dup(self._file.fileno()), "rb")
         found.seek(0)
         return found
@@ -87,9 +102,15 @@ class Table:
     def __len__(self) -> int:
         return self._bytes.end // self._row_bytes
 
-    def add(self, rows: NDArray[Any]) -> None:
-        """Add one row or several."""
-        self._bytes.add(np.asarray(rows, self.dtype).reshape(-1, self.width).tobytes())
+    def add(self, rows: NDArray[Any] | bytes) -> None:
+        """Add one row or several; those in bytes are taken as they are."""
+        if not isinstance(rows, bytes):
+            rows = np.asarray(rows, self.dtype).reshape(-1, self.width).tobytes()
+        self._bytes.add(rows)
+
+    def stored(self) -> int:
+        """How many rows there are, now that all of them are in the file."""
+        return self._bytes.stored() // self._row_bytes
 
     def take(self, places: Sequence[int]) -> NDArray[Any]:
         """``[len(places), width]`` the rows at some places."""

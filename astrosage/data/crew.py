@@ -7,6 +7,7 @@ with it every byte of the result, is the same for any number of workers.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import pickle
 import time
@@ -31,6 +32,9 @@ LARGE_BYTES = 32 * 2**20
 """From this size of its sources on, a stage asks at once."""
 _AHEAD = 3
 """Batches of a kind that are under way, for each actor: one is worked at, others wait for it."""
+COLLECTIONS = (50_000, 20, 100)
+"""Thresholds of :mod:`gc`: garbage in cycles is looked for seldom, where hundreds of thousands of
+objects wait and make none."""
 Method = Literal["examine", "encode"]
 Item = TypeVar("Item")
 
@@ -189,6 +193,7 @@ class RemoteWorker:
 
     def __init__(self, context: dict[str, Any]) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its core is one of many
+        gc.set_threshold(*COLLECTIONS)
         self._worker = worker_of(StageContext(**context))
 
     def ready(self) -> None:

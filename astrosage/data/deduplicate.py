@@ -46,13 +46,17 @@ class Deduplicator:
         if key in self:
             return False
         self._index.add([_number(key)], len(self))
-        self._keys.add(np.frombuffer(key, np.uint8))
+        self._keys.add(key)
         return True
 
     def add_many(self, keys: NDArray[np.uint8]) -> None:
         """Remember ``[n, 16]`` keys."""
         self._index_rows(keys, len(self))
         self._keys.add(keys)
+
+    def stored(self) -> int:
+        """How many there are, now that all are in the file; :meth:`restore` takes it."""
+        return self._keys.stored()
 
     def restore(self, count: int) -> None:
         """Take up as many keys as an interrupted run had seen."""

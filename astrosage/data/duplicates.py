@@ -13,7 +13,6 @@ from astrosage.data import signature_file, signatures
 from astrosage.data.appended import Table, named
 from astrosage.data.deduplicate import KEY_BYTES, Deduplicator
 from astrosage.data.near import Fingerprint, NearDuplicates
-from astrosage.data.records import Record
 from astrosage.data.signature_file import SignatureFile
 from astrosage.spec.deduplicate import Deduplicate
 
@@ -47,13 +46,10 @@ class DuplicateFilter:
                 for rows in signatures.fingerprints(found):
                     self._near.add_earlier(rows)
 
-    def reason(
-        self, record: Record, key: bytes, fingerprint: Fingerprint | None = None
-    ) -> Reason | None:
-        """Why the record is to be left out; None if it is not, and then it is remembered.
+    def reason(self, key: bytes, fingerprint: Fingerprint | None = None) -> Reason | None:
+        """Why a record is to be left out; None if it is not, and then it is remembered.
 
         Args:
-            record: The record.
             key: Its hash.
             fingerprint: Where near-duplicates are looked for; None: it has no words.
         """
@@ -61,17 +57,17 @@ class DuplicateFilter:
             return "earlier"
         if not self._seen.is_new(key) and self._options.exact:
             return "equal"
-        found = self._near.judge(record, fingerprint) if self._near is not None else None
+        found = self._near.judge(fingerprint) if self._near is not None else None
         if found is not None:
             return "near" if found == "near" else "earlier"
         if self._near is not None:
-            self._kept.add(np.frombuffer(key, np.uint8))
+            self._kept.add(key)
         return None
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` takes."""
         near = self._near.state() if self._near is not None else None
-        return {"seen": len(self._seen), "kept": len(self._kept), "near": near}
+        return {"seen": self._seen.stored(), "kept": self._kept.stored(), "near": near}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where an interrupted run was.

@@ -66,11 +66,13 @@ class Fingerprint(Pickled):
         shingles: ``[n]`` its n-grams, ascending.
         signature: ``[K]`` their MinHash.
         keys: ``[b]`` one for each band of it.
+        note: What the report says of the record, if it has to.
     """
 
     shingles: NDArray[np.uint32]
     signature: NDArray[np.uint32]
     keys: NDArray[np.uint64]
+    note: bytes
 
 
 class Fingerprinter:
@@ -91,7 +93,8 @@ class Fingerprinter:
         if not len(found):
             return None
         signature = self._minhash.signature(found)
-        return Fingerprint(found, signature, self.bands.keys(signature[None])[0])
+        keys = self.bands.keys(signature[None])[0]
+        return Fingerprint(found, signature, keys, _packed(record))
 
 
 class NearDuplicates:
@@ -128,9 +131,9 @@ class NearDuplicates:
 
         Else None, and the record is remembered. One without words is never like another.
         """
-        return self.judge(record, self._prints.of(record))
+        return self.judge(self._prints.of(record))
 
-    def judge(self, record: Record, found: Fingerprint | None) -> str | None:
+    def judge(self, found: Fingerprint | None) -> str | None:
         """The same, of a record whose fingerprint is known."""
         if found is None:
             return None
@@ -139,12 +142,12 @@ class NearDuplicates:
         if match is None:
             self._index.add(keys, len(self._signatures))
             self._signatures.add(found.signature)
-            place = self._grams.add(found.shingles.tobytes() + _packed(record))
+            place = self._grams.add(found.shingles.tobytes() + found.note)
             self._places.add(np.array([place, len(found.shingles)], np.uint64))
             return None
         if match < self._earlier:
             return "earlier"
-        place = self._grams.add(_packed(record))
+        place = self._grams.add(found.note)
         self._left_out.add(np.array([match - self._earlier, place], np.uint64))
         return "near"
 
@@ -177,10 +180,11 @@ class NearDuplicates:
 
     def state(self) -> dict[str, int]:
         """What :meth:`restore` takes."""
+        self._signatures.stored()
         return {
-            "kept": len(self),
-            "left out": len(self._left_out),
-            "end": self._grams.end,
+            "kept": self._places.stored(),
+            "left out": self._left_out.stored(),
+            "end": self._grams.stored(),
         }
 
     def restore(self, state: dict[str, int]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from astrosage.context import StageContext
 from astrosage.data.card import card
 from astrosage.data.checkpoints import half_made
-from astrosage.data.crew import Crew, Worker, hire
+from astrosage.data.crew import COLLECTIONS, Crew, Worker, hire
 from astrosage.data.decontaminate import QuestionIndex
 from astrosage.data.duplicates import earlier_data
 from astrosage.data.naming import short_names
@@ -55,9 +55,8 @@ def run(context: StageContext) -> None:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for garbage in cycles seldom: pieces wait by the hundred thousand, and make none."""
     known = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(*COLLECTIONS)
     try:
         yield
     finally:

@@ -166,7 +166,7 @@ class Selection:
 
     def state(self) -> tuple[int, dict[str, Any]]:
         """What :meth:`restore` takes."""
-        return len(self._held_out), self._duplicates.state()
+        return self._held_out.stored(), self._duplicates.state()
 
     def restore(self, state: tuple[int, dict[str, Any]]) -> None:
         """Go on where an interrupted run was.
@@ -193,7 +193,7 @@ class Selection:
         elif good.key in self._held_out:
             account.held_out += 1
             return True
-        reason = self._duplicates.reason(good.record, good.key, good.fingerprint)
+        reason = self._duplicates.reason(good.key, good.fingerprint)
         account.duplicates += reason == "equal"
         account.near_duplicates += reason == "near"
         account.earlier += reason == "earlier"

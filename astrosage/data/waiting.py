@@ -34,7 +34,7 @@ class Waiting:
 
     def size(self) -> tuple[int, int]:
         """How many documents wait, and in how many bytes; :meth:`restore` takes it."""
-        return self._count, self._file.end
+        return self._count, self._file.stored()
 
     def restore(self, count: int, end: int) -> None:
         """Take up what an interrupted run had written."""

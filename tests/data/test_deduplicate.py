@@ -58,7 +58,9 @@ def test_keys_that_begin_alike_are_told_apart() -> None:
 def test_another_process_goes_on_with_those_that_count(tmp_path: Path) -> None:
     keys = [record_key(Record("x", "f", 1, str(n))) for n in range(300)]
     first = Deduplicator(tmp_path / "seen")
-    assert all(first.is_new(k) for k in keys[:200])
+    assert all(first.is_new(k) for k in keys[:150])
+    assert first.stored() == 150
+    assert all(first.is_new(k) for k in keys[150:200])
     again = Deduplicator(tmp_path / "seen")
     again.restore(150)
     assert [again.is_new(k) for k in keys] == [False] * 150 + [True] * 150
