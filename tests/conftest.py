@@ -26,6 +26,11 @@ _BEGAN = time.monotonic()
 _MINUTES = float(os.environ.get("ASTRO_TEST_MINUTES") or "inf")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first: what is broken is told early, and time runs out on the slowest only."""
+    items.sort(key=lambda item: [bool(item.get_closest_marker(ring)) for ring in ("e2e", "api")])
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what takes longest once ``ASTRO_TEST_MINUTES`` are over: better some than none."""
     if item.get_closest_marker("e2e") and time.monotonic() - _BEGAN > 60 * _MINUTES:

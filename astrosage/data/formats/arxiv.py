@@ -26,6 +26,7 @@ from astrosage.errors import DataError
 from astrosage.spec.sources import ArxivOptions, Source
 
 _GLANCE = 3
+_EXPANSION = 3  # a paper's text is about so many times as large as its compressed source
 _SINGLE = "paper.tex"
 # What a single file may be instead of TeX, by how it begins.
 _OTHERS = ((b"%!", "arxivPostScript"), (b"%PDF", "arxivPdfOnly"), (b"\xf7\x02", "arxivDvi"))
@@ -48,7 +49,7 @@ def _read_file(file: File, choice: Choice, reading: Reading) -> Iterator[Raw]:
         ):
             number += 1
             told = (name, chosen.last, str(file), number, reading.limits, reading.source)
-            yield Raw(partial(_read_paper, content, *told), len(content))
+            yield Raw(partial(_read_paper, content, *told), _EXPANSION * len(content))
             if reading.glance and number >= _GLANCE:
                 return
 

@@ -29,7 +29,7 @@ class Raw:
     Attributes:
         read: The record, and in the tally what was left out of it; None where it holds no text. Can
             be pickled. Raises :class:`~astrosage.errors.DataError` if it cannot be read.
-        size: Its bytes.
+        size: About how many characters it holds, so that batches of it take no longer than others.
     """
 
     read: Callable[[Tally], Record | None]
