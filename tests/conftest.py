@@ -26,9 +26,18 @@ _BEGAN = time.monotonic()
 _MINUTES = float(os.environ.get("ASTRO_TEST_MINUTES") or "inf")
 
 
+@pytest.hookimpl(trylast=True)  # once all marks are given
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast ones first: what is broken is told early, and time runs out on the slowest only."""
-    items.sort(key=lambda item: [bool(item.get_closest_marker(ring)) for ring in ("e2e", "api")])
+    """Fast ones first: what is broken is told early, and time runs out on the slowest only.
+
+    Those are the faults of a training: many, and much alike.
+    """
+
+    def slowness(item: pytest.Item) -> tuple[bool, ...]:
+        rings = [item.get_closest_marker(ring) is not None for ring in ("e2e", "api")]
+        return (item.path.parts[-2:] == ("e2e", "test_faults.py"), *rings)
+
+    items.sort(key=slowness)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
