@@ -25,6 +25,7 @@ from astrosage.serve.engine import (
     TokenScore,
 )
 from astrosage.serve.picker import FailureRouter, Item, RunningSequence, TokenPicker
+from astrosage.serve.processor_speed import attend_by_sequence, pack
 from astrosage.serve.sampling import scores
 from astrosage.serve.tokens import Tokens
 
@@ -91,9 +92,9 @@ class TransformersEngine:
         ends = model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
         tokens = Tokens.load(folder, ends)
-        return cls(
-            model.requires_grad_(False).eval().to(device), tokens, max_concurrent=max_concurrent
-        )
+        model = model.requires_grad_(False).eval().to(device)
+        pack(model)
+        return cls(model, tokens, max_concurrent=max_concurrent)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[TokenEvent, None]:
         """Events until one has a finish reason; closing the iterator frees the slot."""
@@ -227,6 +228,8 @@ def _start_manager(
             "serve fewer sequences at once or use a larger machine",
         ) from None
     _check_capacity(manager, context_length)
+    if on_cpu:
+        attend_by_sequence(model)
     manager.start()
     return manager
 

@@ -1,0 +1,133 @@
+"""What makes continuous batching fast on a processor: packed weights, attention by sequence.
+
+PyTorch multiplies few rows by a matrix as it lies in memory; oneDNN takes half the time where the
+matrix is laid out in blocks beforehand, which is what PyTorch's compiler does for a frozen model.
+And transformers' ``sdpa`` attends over the keys of all sequences of a batch at once and masks those
+of the others, so its work grows with the square of their number; here each meets its own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+_NAME = "sdpa_a_sequence_at_a_time"
+# Rows that the layout is chosen for: a step of as many sequences. Any number can be multiplied.
+_ROWS = 8
+
+
+class PackedLinear(nn.Module):
+    """A linear layer whose weight is laid out for oneDNN; it can only be applied.
+
+    Args:
+        linear: What it does the same as, up to rounding.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
+        self._bias = None if linear.bias is None else linear.bias.detach()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(
+            rows, self._weight, self._bias, "none", [], ""
+        )
+        return result
+
+
+def pack(model: nn.Module) -> int:
+    """Pack the linear layers of a model on a processor; it can be saved or trained no longer.
+
+    Where the last layer shares its weight with the embedding, this makes a copy of it.
+
+    Returns:
+        How many were packed: none where PyTorch has no oneDNN, or for other types than it packs.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return 0
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear
+        and child.weight.device.type == "cpu"
+        and child.weight.dtype in (torch.bfloat16, torch.float32)
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, PackedLinear(child))
+    return len(found)
+
+
+def attend_by_sequence(model: Any) -> None:
+    """Let a model whose continuous batching has begun with ``sdpa`` attend a sequence at a time."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(_NAME, attention)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    for part in (model.config, model.config.get_text_config()):
+        part._attn_implementation = _NAME
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """As transformers' ``sdpa``, to which it leaves everything but batches of a paged cache.
+
+    Args:
+        module: The attention layer.
+        query: ``[1, H, q, D]`` of all sequences, one after the other.
+        key, value: ``[1, G, q, D]``, of their new tokens.
+        attention_mask: ``[1, 1, q, k]``, added.
+        options: As transformers gives them; of the cache, where sequences begin.
+
+    Returns:
+        ``[1, q, H, D]``, and no weights.
+    """
+    from transformers.generation.continuous_batching.cache import PagedAttentionCache
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    cache = options.get("cache")
+    if not isinstance(cache, PagedAttentionCache) or options.get("position_bias") is not None:
+        found: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **options
+        )
+        return found
+    if options.get("softcap") is not None:
+        raise ValueError("attention with a soft cap is not possible with `sdpa`")
+    key, value = cache.update(key, value, module.layer_idx, options)
+    groups, scale = key.shape[1], options.get("scaling")
+    windowed = getattr(module, "sliding_window", None) is not None
+    parts = []
+    for (first, last), (begin, end) in _sequences(options):
+        q, k, v = query[:, :, first:last], key[:, :, begin:end], value[:, :, begin:end]
+        if last - first == 1 and not windowed:
+            # The heads of a group are rows of one query; all keys come before it.
+            q = q.reshape(1, groups, -1, q.shape[-1])
+            parts.append(scaled_dot_product_attention(q, k, v, scale=scale).reshape(1, 1, -1))
+            continue
+        mask = None if attention_mask is None else attention_mask[:, :, first:last, begin:end]
+        repeats = query.shape[1] // groups
+        k, v = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (k, v))
+        several = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        parts.append(several.transpose(1, 2).reshape(1, last - first, -1))
+    whole = torch.cat(parts, 1)
+    return whole.view(1, whole.shape[1], query.shape[1], -1), None
+
+
+def _sequences(options: dict[str, Any]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where each sequence's queries and keys begin and end."""
+    queries = pairwise(options["cu_seq_lens_q"].tolist())
+    keys = pairwise(options["cu_seq_lens_k"].tolist())
+    return zip(queries, keys, strict=True)
