@@ -39,7 +39,7 @@ class Deduplicator:
 
     def __contains__(self, key: bytes) -> bool:
         found = self._index.find([_number(key)])
-        return any(row.tobytes() == key for row in self._keys.take(found))
+        return bool(found) and any(row.tobytes() == key for row in self._keys.take(found))
 
     def is_new(self, key: bytes) -> bool:
         """Whether the key comes up for the first time; it is remembered."""

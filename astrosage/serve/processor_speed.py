@@ -32,6 +32,9 @@ class PackedLinear(nn.Module):
         super().__init__()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
         self._bias = None if linear.bias is None else linear.bias.detach()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        # For code that asks for its type or shape; its values are elsewhere.
+        self.weight = linear.weight.detach().to("meta")
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[..., in]`` to ``[..., out]``."""

@@ -44,7 +44,9 @@ def test_a_packed_layer_is_the_layer(
     torch.manual_seed(inputs * 100 + outputs)
     linear = nn.Linear(inputs, outputs, bias=bias, dtype=dtype).requires_grad_(False)
     rows = torch.randn(*shape, inputs, dtype=dtype)
-    found = PackedLinear(linear)(rows)
+    packed = PackedLinear(linear)
+    assert (packed.weight.shape, packed.weight.dtype) == ((outputs, inputs), dtype)
+    found = packed(rows)
     assert found.shape == (*shape, outputs)
     torch.testing.assert_close(found, linear(rows))
 
