@@ -163,6 +163,29 @@ def test_kinds_that_must_be_named_are_offered(tmp_path: Path, name: str, hint: s
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern", "hint"),
+    [
+        (
+            "a.pdf",
+            "a.pdf",
+            "LaTeX source, which keeps its mathematics, or convert it to text; allowed",
+        ),
+        ("a.json.gz", "*.gz", "an object a line, .* or narrow the pattern; allowed"),
+        ("a.docx", "a.docx", "pandoc"),
+        ("a.zip", "a.zip", "unpack it"),
+        ("a.ipynb", "*", "narrow the pattern; allowed"),
+    ],
+)
+def test_what_people_have_comes_with_advice(
+    tmp_path: Path, name: str, pattern: str, hint: str
+) -> None:
+    (tmp_path / name).write_text("x")
+    with pytest.raises(DataError) as caught:
+        check_source(Source(path=f"{tmp_path}/{pattern}"), "text", FIELD)
+    assert re.search(hint, caught.value.hint)
+
+
 def test_a_kind_without_chats(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<p>x")
     with pytest.raises(DataError, match=r"a\.html is html, which `format: chat` does not read"):

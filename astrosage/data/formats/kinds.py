@@ -39,6 +39,15 @@ _TO_NAME = {
     ".xml": "`kind: wikipedia` or `kind: cnxml`",
     ".cnxml": "`kind: cnxml`",
 }
+_PANDOC = "convert it, for example with `pandoc -t markdown`"
+# What people have, and how it becomes something that is read.
+_ADVICE = {
+    ".pdf": "take the paper's LaTeX source, which keeps its mathematics, or convert it to text",
+    ".json": "write an object a line, for example with `jq -c '.[]'`, and call it .jsonl",
+    **dict.fromkeys((".csv", ".tsv"), "save it as Parquet or JSONL"),
+    **dict.fromkeys((".docx", ".odt", ".epub", ".rst", ".rtf"), _PANDOC),
+    **dict.fromkeys((".zip", ".xz", ".7z", ".rar"), "unpack it"),
+}
 
 
 def reader(kind: str) -> Reader:
@@ -57,10 +66,13 @@ def kind_of(file: File, source: Source, format: Format, field: str) -> str:  # n
     kind = ENDINGS.get(ending) if source.kind == "auto" else source.kind
     if kind is None or (format == "chat" and kind not in CHAT_KINDS):
         what = f"ends in `{ending or 'nothing'}`" if source.kind == "auto" else f"is {kind}"
-        named = f"set {_TO_NAME[ending]}; " if kind is None and ending in _TO_NAME else ""
+        advice = f"set {_TO_NAME[ending]}" if ending in _TO_NAME else _ADVICE.get(ending)
+        if source.kind != "auto" or advice is None:
+            advice = "narrow the pattern"
+        elif any(c in source.path for c in "*?["):
+            advice += ", or narrow the pattern"
         raise DataError(
             f"{field}.path: {file} {what}, which `format: {format}` does not read",
-            f"{named}allowed: {', '.join(_ALLOWED[format])}, each also with .gz or .zst; "
-            "narrow the pattern",
+            f"{advice}; allowed: {', '.join(_ALLOWED[format])}, each also with .gz or .zst",
         )
     return kind
