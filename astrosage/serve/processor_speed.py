@@ -54,17 +54,19 @@ def pack(model: nn.Module) -> int:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return 0
-    found = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if type(child) is nn.Linear
-        and child.weight.device.type == "cpu"
-        and child.weight.dtype in (torch.bfloat16, torch.float32)
-    ]
-    for parent, name, child in found:
-        setattr(parent, name, PackedLinear(child))
-    return len(found)
+    count = 0
+    # None is held on to, so that only one layer is there twice at a time.
+    for parent in [m for m in model.modules() if type(m) is not nn.Linear]:
+        for name in [name for name, _ in parent.named_children()]:
+            child = getattr(parent, name)
+            if type(child) is nn.Linear and _can_pack(child.weight):
+                setattr(parent, name, PackedLinear(child))
+                count += 1
+    return count
+
+
+def _can_pack(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype in (torch.bfloat16, torch.float32)
 
 
 def attend_by_sequence(model: Any) -> None:

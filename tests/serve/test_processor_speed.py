@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from astrosage.serve import transformers_engine
+from astrosage.serve import processor_speed, transformers_engine
 from astrosage.serve.engine import GenerationRequest
 from astrosage.serve.processor_speed import PackedLinear, pack
 from astrosage.serve.streaming import collect
@@ -61,6 +62,20 @@ def test_all_linear_layers_are_packed_and_the_embedding_stays(tiny_model: Path) 
     assert pack(model) == 0
     assert isinstance(model.model.embed_tokens.weight, nn.Parameter)
     torch.testing.assert_close(model(ids).logits, before)
+
+
+def test_a_layer_goes_before_the_next_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(*(nn.Linear(8, 8).requires_grad_(False) for _ in range(6)))
+    alive = [weakref.ref(layer) for layer in model]
+    counts = []
+
+    def counted(layer: nn.Linear) -> PackedLinear:
+        counts.append(sum(ref() is not None for ref in alive))
+        return PackedLinear(layer)
+
+    monkeypatch.setattr(processor_speed, "PackedLinear", counted)
+    assert pack(model) == 6
+    assert counts == [6, 5, 4, 3, 2, 1]
 
 
 SMALL = {
