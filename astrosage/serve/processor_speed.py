@@ -66,7 +66,11 @@ def pack(model: nn.Module) -> int:
 
 
 def _can_pack(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype in (torch.bfloat16, torch.float32)
+    if weight.device.type != "cpu":
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
 
 
 def attend_by_sequence(model: Any) -> None:

@@ -45,7 +45,12 @@ def test_a_packed_layer_is_the_layer(
     torch.manual_seed(inputs * 100 + outputs)
     linear = nn.Linear(inputs, outputs, bias=bias, dtype=dtype).requires_grad_(False)
     rows = torch.randn(*shape, inputs, dtype=dtype)
-    packed = PackedLinear(linear)
+    model = nn.Sequential(linear)
+    if not pack(model):
+        assert dtype == torch.bfloat16, "only bf16 may be beyond a processor"
+        return
+    packed = model[0]
+    assert isinstance(packed, PackedLinear)
     assert (packed.weight.shape, packed.weight.dtype) == ((outputs, inputs), dtype)
     found = packed(rows)
     assert found.shape == (*shape, outputs)
