@@ -9,15 +9,12 @@ decontamination against a question file if one is given, tokenising, packing, wr
 ``--latex``, the corpus is one of arXiv's bulk archives, whose papers are the chapters in that
 folder, over and over, and near-duplicates are kept. With ``--memory``, that of all processes of the
 stage, sampled twice a second: each page once (PSS) and, larger, as they are usually added up (RSS).
-That takes a seventh of a core, so it is not for comparing speeds. With ``--share``, each worker is
-held to that part of a core (root on Linux, cgroups of version 1), so that on a machine of few cores
-the stage's own process and Ray have one beside the workers', as they have on a cluster.
+That takes a seventh of a core, so it is not for comparing speeds.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gzip
 import io
 import json
@@ -55,8 +52,6 @@ def main() -> int:
             [*command, f"--scratch={scratch}"], stdout=subprocess.PIPE, text=True
         ) as process:
             peak = Peak(process.pid) if options.memory else None
-            if options.share:
-                threading.Thread(target=hold, args=(process, options), daemon=True).start()
             assert process.stdout is not None
             output = process.stdout.read()
         found = json.loads(output.splitlines()[-1]) | (peak.stop() if peak else {})
@@ -75,7 +70,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--latex", type=Path, help="Where chapters in LaTeX lie.")
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--memory", action="store_true", help="Watch memory; takes time.")
-    parser.add_argument("--share", type=float, help="Of a core, for each worker.")
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -142,7 +136,6 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "megabytes": round(size / 1e6, 1),
         "workers": options.workers,
-        "share": options.share,
         "seconds": round(seconds, 1),
         "cpuSeconds": round(used, 1) if options.workers == 1 else None,
         "documents": report["records"],
@@ -153,35 +146,6 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
         "tokensPerSecond": round(tokens / seconds),
         "load": os.getloadavg()[0],
     }
-
-
-def hold(process: subprocess.Popen[str], options: argparse.Namespace) -> None:
-    """Keep each worker from taking more than its share of a core: the stage alone, or Ray's actors.
-
-    The kernel counts in tenths of a second.
-    """
-    held: set[int] = set()
-    while process.poll() is None:
-        found = [process.pid]
-        if options.workers > 1:
-            found = [pid for pid in _family(process.pid) if "RemoteWorker" in _title(pid)]
-        for pid in set(found) - held:
-            group = Path(f"/sys/fs/cgroup/cpu/astrosage-{pid}")
-            group.mkdir()
-            (group / "cpu.cfs_quota_us").write_text(str(int(options.share * 100_000)))
-            (group / "cgroup.procs").write_text(str(pid))
-            held.add(pid)
-        time.sleep(0.2)
-    for pid in held:
-        with contextlib.suppress(OSError):  # it is still ending
-            Path(f"/sys/fs/cgroup/cpu/astrosage-{pid}").rmdir()
-
-
-def _title(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 class Peak:
