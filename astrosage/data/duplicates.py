@@ -14,6 +14,7 @@ from astrosage.data.appended import Table, named
 from astrosage.data.deduplicate import KEY_BYTES, Deduplicator
 from astrosage.data.near import Fingerprint, NearDuplicates
 from astrosage.data.signature_file import SignatureFile
+from astrosage.spec import graph
 from astrosage.spec.deduplicate import Deduplicate
 
 Reason = Literal["equal", "near", "earlier"]
@@ -101,11 +102,10 @@ def earlier_data(context: StageContext, options: Deduplicate, field: str) -> lis
     Raises:
         AstroError: If one of them cannot be read or compared with.
     """
-    stages = {stage.name for stage in context.job.spec.stages}
     found = []
     for i, name in enumerate(options.against):
         where = f"{field}.deduplicate.against[{i}]"
-        if name in stages:
+        if graph.makes(context.job, name):
             folder = context.shards_path(name)
             found.append(signature_file.of_stage(folder, name, options.near, where))
         else:

@@ -115,7 +115,7 @@ def accuracy_line(
     # The variance of each, in units of that about the line; a new training scatters about it too.
     shares = [1 / spread, 1 / len(xs) + (ends[0] - middle) ** 2 / spread + 1, ends[1] ** 2 / spread]
     estimates = [
-        _estimate(v, scatter, share, abs(line[-1]))
+        _estimate(v, scatter, share, line[-1])
         for v, share, line in zip(values, shares, lines, strict=True)
     ]
     return Line(estimates[0], _bounded(estimates[1]), estimates[2])

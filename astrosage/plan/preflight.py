@@ -241,7 +241,7 @@ def _check_earlier(job: AstroJob, stages: Iterable[Stage], remote: bool) -> None
         options = stage.body.deduplication
         for i, path in enumerate(options.against):
             field = f"{graph.path_of(job, stage)}.prepare.deduplicate.against[{i}]"
-            if graph.is_stage_name(path):
+            if graph.makes(job, path):
                 other = job.stage(path).body
                 assert isinstance(other, PrepareSpec)  # references are checked as they are read
                 signature_file.check_stages(path, other.deduplication.near, options.near, field)

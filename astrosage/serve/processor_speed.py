@@ -8,17 +8,22 @@ of the others, so its work grows with the square of their number; here each meet
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.generation.continuous_batching.cache import PagedAttentionCache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 _NAME = "sdpa_a_sequence_at_a_time"
 # Rows that the layout is chosen for: a step of as many sequences. Any number can be multiplied.
 _ROWS = 8
+_sdpa: Callable[..., tuple[Tensor, None]] = sdpa_attention_forward
 
 
 class PackedLinear(nn.Module):
@@ -75,13 +80,9 @@ def _can_pack(weight: Tensor) -> bool:
 
 def attend_by_sequence(model: Any) -> None:
     """Let a model whose continuous batching has begun with ``sdpa`` attend a sequence at a time."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
     AttentionInterface.register(_NAME, attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
-    for part in (model.config, model.config.get_text_config()):
-        part._attn_implementation = _NAME
+    model.set_attn_implementation(_NAME)
 
 
 def attention(
@@ -104,35 +105,24 @@ def attention(
     Returns:
         ``[1, q, H, D]``, and no weights.
     """
-    from transformers.generation.continuous_batching.cache import PagedAttentionCache
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    cache = options.get("cache")
-    if not isinstance(cache, PagedAttentionCache) or options.get("position_bias") is not None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, **options
-        )
-        return found
-    if options.get("softcap") is not None:
-        raise ValueError("attention with a soft cap is not possible with `sdpa`")
+    scale = options.get("scaling")
+    special = any(options.get(name) is not None for name in ("position_bias", "softcap"))
+    if special or not isinstance(cache := options.get("cache"), PagedAttentionCache):
+        return _sdpa(module, query, key, value, attention_mask, **options)
     key, value = cache.update(key, value, module.layer_idx, options)
-    groups, scale = key.shape[1], options.get("scaling")
     windowed = getattr(module, "sliding_window", None) is not None
     parts = []
     for (first, last), (begin, end) in _sequences(options):
         q, k, v = query[:, :, first:last], key[:, :, begin:end], value[:, :, begin:end]
         if last - first == 1 and not windowed:
             # The heads of a group are rows of one query; all keys come before it.
-            q = q.reshape(1, groups, -1, q.shape[-1])
-            parts.append(scaled_dot_product_attention(q, k, v, scale=scale).reshape(1, 1, -1))
-            continue
-        mask = None if attention_mask is None else attention_mask[:, :, first:last, begin:end]
-        repeats = query.shape[1] // groups
-        k, v = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (k, v))
-        several = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
-        parts.append(several.transpose(1, 2).reshape(1, last - first, -1))
-    whole = torch.cat(parts, 1)
-    return whole.view(1, whole.shape[1], query.shape[1], -1), None
+            rows = q.reshape(1, key.shape[1], -1, q.shape[-1])
+            found = scaled_dot_product_attention(rows, k, v, scale=scale)
+            parts.append(found.reshape(1, 1, query.shape[1], -1))
+        else:
+            mask = None if attention_mask is None else attention_mask[:, :, first:last, begin:end]
+            parts.append(_sdpa(module, q, k, v, mask, scaling=scale, is_causal=False)[0])
+    return torch.cat(parts, 1), None
 
 
 def _sequences(options: dict[str, Any]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

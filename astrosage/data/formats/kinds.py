@@ -33,15 +33,12 @@ _ALLOWED = {
     "chat": (".jsonl", ".parquet"),
 }
 _MODULES = {"text": "plain", "jsonl": "lines"}
-# What must be named, since its ending does not tell what it is.
-_TO_NAME = {
-    ".tar": "`kind: arxiv` or `kind: latex`",
-    ".xml": "`kind: wikipedia` or `kind: cnxml`",
-    ".cnxml": "`kind: cnxml`",
-}
 _PANDOC = "convert it, for example with `pandoc -t markdown`"
-# What people have, and how it becomes something that is read.
+# What people have, and how it comes to be read: its kind is named, or it becomes something else.
 _ADVICE = {
+    ".tar": "set `kind: arxiv` or `kind: latex`",
+    ".xml": "set `kind: wikipedia` or `kind: cnxml`",
+    ".cnxml": "set `kind: cnxml`",
     ".pdf": "take the paper's LaTeX source, which keeps its mathematics, or convert it to text",
     ".json": "write an object a line, for example with `jq -c '.[]'`, and call it .jsonl",
     **dict.fromkeys((".csv", ".tsv"), "save it as Parquet or JSONL"),
@@ -66,7 +63,7 @@ def kind_of(file: File, source: Source, format: Format, field: str) -> str:  # n
     kind = ENDINGS.get(ending) if source.kind == "auto" else source.kind
     if kind is None or (format == "chat" and kind not in CHAT_KINDS):
         what = f"ends in `{ending or 'nothing'}`" if source.kind == "auto" else f"is {kind}"
-        advice = f"set {_TO_NAME[ending]}" if ending in _TO_NAME else _ADVICE.get(ending)
+        advice = _ADVICE.get(ending)
         if source.kind != "auto" or advice is None:
             advice = "narrow the pattern"
         elif any(c in source.path for c in "*?["):
