@@ -6,7 +6,6 @@ with it every byte of the result, is the same for any number of workers.
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import os
 import pickle
@@ -30,8 +29,9 @@ ALONE_SECONDS = 5.0
 """How long a stage works by itself before it asks for actors, which take as long to start."""
 LARGE_BYTES = 32 * 2**20
 """From this size of its sources on, a stage asks at once."""
-_AHEAD = 3
-"""Batches of a kind that are under way, for each actor: one is worked at, others wait for it."""
+_AHEAD = 6
+"""Batches of a kind that are under way, for each actor: one is worked at, others wait for it, also
+while the stage looks after something else, such as a checkpoint."""
 COLLECTIONS = (50_000, 20, 100)
 """Thresholds of :mod:`gc`: garbage in cycles is looked for seldom, where hundreds of thousands of
 objects wait and make none."""
@@ -157,7 +157,7 @@ class RayCrew:
         if self._actors is None:
             if time.monotonic() < self._alone_until:
                 return None
-            self._actors = _actors(self._context, self._count)
+            self._actors = _actors(self._context, self._own, self._count)
         for actor in self._actors.present():
             self._load.setdefault(actor, Counter())
         if not self._load:
@@ -174,11 +174,13 @@ class RayCrew:
         return item, pickle.loads(found)
 
 
-def _actors(context: StageContext, count: int) -> Actors:
+def _actors(context: StageContext, own: Worker, count: int) -> Actors:
+    import ray
+
     return Actors(
         context,
         RemoteWorker,
-        (dataclasses.asdict(context),),
+        (ray.put(pickle.dumps(own, protocol=5)),),
         count,
         what="preparing worker",
         hint="look at its log (`astroctl logs`), then `astroctl resume`",
@@ -189,12 +191,18 @@ def _actors(context: StageContext, count: int) -> Actors:
 
 
 class RemoteWorker:
-    """A Ray actor that examines and encodes with one thread."""
+    """A Ray actor that examines and encodes with one thread.
 
-    def __init__(self, context: dict[str, Any]) -> None:
+    It needs no file of the stage's, and for text not even the library that made the tokenizer.
+
+    Args:
+        worker: A pickled :class:`Worker`.
+    """
+
+    def __init__(self, worker: bytes) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its core is one of many
         gc.set_threshold(*COLLECTIONS)
-        self._worker = worker_of(StageContext(**context))
+        self._worker = pickle.loads(worker)
 
     def ready(self) -> None:
         """Answers once the worker has its resources and has loaded what it needs."""
@@ -206,20 +214,6 @@ class RemoteWorker:
     def encode(self, batch: bytes) -> bytes:
         """See :meth:`Worker.encode`; both sides pickled."""
         return pickle.dumps(self._worker.encode(pickle.loads(batch)), protocol=5)
-
-
-def worker_of(context: StageContext) -> Worker:
-    """A worker that loads for itself what it needs."""
-    from astrosage.data.questions import build_index
-    from astrosage.data.tokenise import load_tokenizer
-
-    spec = context.stage.body
-    assert isinstance(spec, PrepareSpec)
-    index = None
-    if spec.decontaminate.enabled:
-        index, _ = build_index(context.job, context.stage, spec.decontaminate)
-    tokenizer = load_tokenizer(context.model_path(spec.model))
-    return Worker(spec, f"{path_of(context.job, context.stage)}.prepare", tokenizer, index)
 
 
 def hire(context: StageContext, own: Worker) -> AbstractContextManager[Crew]:

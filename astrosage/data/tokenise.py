@@ -114,6 +114,10 @@ class TextEncoder:
         starts = self._backend.encode("").ids[:1] == [tokenizer.bos_token_id]
         self._start = [tokenizer.bos_token_id] if starts else []
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._backend.encode_special_tokens = True  # which is not pickled
+
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Token ids of each text, its end token last."""
         encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)

@@ -32,6 +32,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 CLEAN = {"quality": {"gopher": {"enabled": True}, "c4": {"enabled": True}}}
 
+SETTLING_SECONDS = 8
+"""Some of Ray's processes still start when it says that it has started; a stage's own cluster has
+that behind it."""
+
 
 def main() -> int:
     options = arguments()
@@ -104,6 +108,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
 
         # One more than workers: a stage's own task gives its core back while it waits.
         ray.init(num_cpus=options.workers + 1, include_dashboard=False, log_to_driver=False)
+        time.sleep(SETTLING_SECONDS)
     every = options.cleaning == "all"
     source = {"path": f"{options.corpus}/*.jsonl"}
     if options.latex is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,12 +13,15 @@ import ray
 
 from astrosage.context import StageContext
 from astrosage.data import crew
-from astrosage.data.crew import Alone, RayCrew, hire, worker_of
+from astrosage.data.crew import Alone, RayCrew, Worker, hire
 from astrosage.data.examine import Batch
+from astrosage.data.questions import build_index
 from astrosage.data.records import Record
 from astrosage.data.run import run
 from astrosage.data.selection import Chosen
+from astrosage.data.tokenise import document_end_id, load_tokenizer
 from astrosage.errors import DataError
+from astrosage.spec.prepare import PrepareSpec
 from astrosage.spec.sources import Source
 from tests.data import preparing
 
@@ -36,6 +40,13 @@ def cluster() -> Iterator[None]:
 @pytest.fixture
 def context(tmp_path: Path, tiny_model: Path) -> StageContext:
     return preparing.context(tmp_path, tiny_model, "weights", run="two", **TWO)
+
+
+def worker_of(context: StageContext) -> Worker:
+    spec = context.stage.body
+    assert isinstance(spec, PrepareSpec)
+    index, _ = build_index(context.job, context.stage, spec.decontaminate)
+    return Worker(spec, "prepare", load_tokenizer(context.model_path(spec.model)), index)
 
 
 def joined(made: RayCrew) -> RayCrew:
@@ -95,6 +106,22 @@ def test_an_error_is_that_of_the_first_record_that_fails(
         next(results)
         with pytest.raises(DataError, match=r"line 4: holds evaluation question `q1`"):
             next(results)
+
+
+def test_a_worker_that_was_sent_spells_out_control_tokens_as_its_sender_does(
+    context: StageContext,
+) -> None:
+    own = worker_of(context)
+    sent = pickle.loads(pickle.dumps(own))
+    record = Record("1", "f", 1, text="A star ends.<|endoftext|><|im_start|>Another one begins.")
+    batch = [Chosen(record, "train", 1, account(), b"")]
+    expected, found = (
+        [token for tokens in worker.encode(batch).documents for token in tokens.ids.tolist()]
+        for worker in (own, sent)
+    )
+    assert found == expected
+    end = document_end_id(load_tokenizer(context.model_path(context.job.spec.model)))
+    assert found.count(end) == 1
 
 
 def account() -> Any:
