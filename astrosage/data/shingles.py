@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _BLOCK = 1 << 20  # characters at a time; bounds memory for records of any size
 _BASE = 0x9E3779B97F4A7C15  # odd, so that powers of it do not run into zero modulo 2**64
 _POWERS = 256
+_BMP = 0x10000  # code points below are the ones that nearly all texts keep to
 _GAP = re.compile(r"\W")
 
 
@@ -62,7 +63,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 def _hashes(text: str) -> NDArray[np.uint64]:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    inside = _word_characters()[codes]
+    inside = _word_characters(_BMP if codes.max(initial=0) < _BMP else 0x110000)[codes]
     change = np.diff(inside.astype(np.int8), prepend=0)
     starts = np.flatnonzero(change == 1)
     if not len(starts):
@@ -75,8 +76,9 @@ def _hashes(text: str) -> NDArray[np.uint64]:
 
 
 @cache
-def _word_characters() -> NDArray[np.bool_]:
-    return np.fromiter((chr(i).isalnum() for i in range(0x110000)), np.bool_, 0x110000)
+def _word_characters(count: int) -> NDArray[np.bool_]:
+    """Of the first code points; of all of them it takes a moment that most stages can do without."""
+    return np.fromiter((chr(i).isalnum() for i in range(count)), np.bool_, count)
 
 
 @cache
