@@ -77,7 +77,7 @@ def _hashes(text: str) -> NDArray[np.uint64]:
 
 @cache
 def _word_characters(count: int) -> NDArray[np.bool_]:
-    """Of the first code points; of all of them it takes a moment that most stages can do without."""
+    """Of the first code points; to ask for all takes a moment that few stages need."""
     return np.fromiter((chr(i).isalnum() for i in range(count)), np.bool_, count)
 
 

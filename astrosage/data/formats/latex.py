@@ -10,12 +10,13 @@ import itertools
 import os
 import posixpath
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from astrosage.data.compressed import Limits, without_compression
 from astrosage.data.formats.archive import members
-from astrosage.data.formats.base import File, Reading
+from astrosage.data.formats.base import File, Raw, Reading
 from astrosage.data.latex.convert import Converted, to_text
 from astrosage.data.latex.project import HELPER_ENDINGS, SOURCE_ENDINGS, Project
 from astrosage.data.reading import opened, read_bytes
@@ -24,10 +25,11 @@ from astrosage.data.tally import Tally
 from astrosage.errors import DataError
 from astrosage.spec.sources import Source
 
+_GLANCE = 100  # documents whose form is checked before a job is submitted
 _KNOWN = (*SOURCE_ENDINGS, *HELPER_ENDINGS)
 
 
-def read(files: list[File], reading: Reading) -> Iterator[Record]:
+def read(files: list[File], reading: Reading) -> Iterator[Record | Raw]:
     """See :class:`~astrosage.data.formats.base.Reader`."""
     archives = [f for f in files if without_compression(f).endswith(".tar")]
     loose = [f for f in files if f not in set(archives)]
@@ -37,7 +39,7 @@ def read(files: list[File], reading: Reading) -> Iterator[Record]:
         yield from _read_archive(file, reading)
 
 
-def _read_loose(files: list[File], reading: Reading) -> Iterator[Record]:
+def _read_loose(files: list[File], reading: Reading) -> Iterator[Record | Raw]:
     root = _common_folder(files)
     readers: dict[str, Callable[[], bytes]] = {}
     paths: dict[str, File] = {}
@@ -49,14 +51,75 @@ def _read_loose(files: list[File], reading: Reading) -> Iterator[Record]:
         name = name.removeprefix(root).lstrip("/")
         readers[name], paths[name] = partial(read_bytes, file, reading.limits), file
     project = Project(readers, root.rstrip("/"), reading.limits, reading.tally)
-    for main in choose_documents(project, reading.source, reading.tally):
-        with reading.attempt():
-            converted = convert(project, main, reading.tally)
-            _check_inputs(converted, main, root, reading)
-            if converted.text:
-                yield Record(main, str(paths[main]), 1, text=converted.text)
-            else:
-                reading.tally.add("latexEmpty", example=main)
+    documents = choose_documents(project, reading.source, reading.tally)
+    for main in documents[:_GLANCE] if reading.glance else documents:
+        document = _Document(main, str(paths[main]), root, reading.field)
+        content = _content(project, main)
+        if content is None:
+            with reading.attempt():
+                record = document.record(project, reading.tally)
+                if record is not None:
+                    yield record
+        else:
+            told = (content, project.name, reading.limits)
+            yield Raw(partial(document.read, *told), sum(map(len, content.values())))
+
+
+def _content(project: Project, main: str) -> dict[str, bytes] | None:
+    """The files that a document needs; None where that is not known or they cannot be read."""
+    try:
+        needed = project.needed(main)
+        return None if needed is None else {name: project.files[name]() for name in needed}
+    except DataError:  # told by who converts it
+        return None
+
+
+@dataclass(frozen=True)
+class _Document:
+    """One of the documents of a folder.
+
+    Attributes:
+        main: Its main file's path below the folder.
+        source: That file as the source has it.
+        root: The folder.
+        field: The source's place in the run file.
+    """
+
+    main: str
+    source: str
+    root: str
+    field: str
+
+    def read(
+        self, content: dict[str, bytes], name: str, limits: Limits, tally: Tally
+    ) -> Record | None:
+        """The record, from the files that it needs."""
+        files = {path: partial(bytes, data) for path, data in content.items()}
+        return self.record(Project(files, name, limits, tally), tally)
+
+    def record(self, project: Project, tally: Tally) -> Record | None:
+        """The record, from all files of the folder."""
+        converted = convert(project, self.main, tally)
+        self._check_inputs(converted)
+        if converted.text:
+            return Record(self.main, self.source, 1, text=converted.text)
+        tally.add("latexEmpty", example=self.main)
+        return None
+
+    def _check_inputs(self, converted: Converted) -> None:
+        """Refuse to leave out a file that is there, but that the pattern does not match."""
+        if "://" in self.root:
+            return
+        for name in converted.missing:
+            for ending in ("", ".tex"):
+                path = Path(self.root) / posixpath.dirname(self.main) / (name + ending)
+                if path.is_file():
+                    raise DataError(
+                        f"{self.field}.path: {self.main} inputs {name}, which the path does not "
+                        "match",
+                        f"let the path match every part of the document, such as "
+                        f"{self.root}**/*.tex",
+                    )
 
 
 def _read_archive(file: File, reading: Reading) -> Iterator[Record]:
@@ -136,20 +199,6 @@ def convert(project: Project, main: str, tally: Tally) -> Converted:
         if len(known) < 5:
             known.append(words)
     return converted
-
-
-def _check_inputs(converted: Converted, main: str, root: str, reading: Reading) -> None:
-    """Refuse to leave out a file that is there, but that the pattern does not match."""
-    if "://" in root:
-        return
-    for name in converted.missing:
-        for ending in ("", ".tex"):
-            path = Path(root) / posixpath.dirname(main) / (name + ending)
-            if path.is_file():
-                raise DataError(
-                    f"{reading.field}.path: {main} inputs {name}, which the path does not match",
-                    f"let the path match every part of the document, such as {root}**/*.tex",
-                )
 
 
 def _common_folder(files: list[File]) -> str:

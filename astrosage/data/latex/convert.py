@@ -65,11 +65,7 @@ def to_text(project: Project, main: str) -> Converted:
 
 def _bibliography_files(project: Project, main: str) -> dict[str, tuple[str, str]]:
     """Works of the ``.bbl`` files; the main file's own come last and so count."""
-    stem = main.rsplit(".", 1)[0]
-    names = sorted(
-        (n for n in project.files if n.lower().endswith(".bbl")),
-        key=lambda n: (n.rsplit(".", 1)[0] == stem, n),
-    )
+    names = project.bibliographies(main)
     return {key: work for name in names for key, work in cited_works(project.text(name)).items()}
 
 

@@ -6,10 +6,12 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from astrosage.data.compressed import Limits
 from astrosage.data.reading import decoded, too_large
 from astrosage.data.tally import Tally
+from astrosage.errors import DataError
 
 SOURCE_ENDINGS = (".tex", ".ltx", ".latex")
 """Documents and parts of them."""
@@ -24,6 +26,13 @@ _DOCUMENT = re.compile(r"\\begin\s*\{document\}")
 _INPUT = re.compile(
     r"\\(?:input|include|subfile|subfileinclude)\s*\{\s*\"?([^}\"]+?)\"?\s*\}"
     r"|\\input\s+\"?([^\s{}\\%\"]+)|\\(?:sub)?import\*?\s*\{([^}]*)\}\s*\{([^}]*)\}"
+)
+_PACKAGE = re.compile(
+    r"\\(?:usepackage|RequirePackage|(documentclass))\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}"
+)
+_LOADS = re.compile(
+    r"\\(?:input|include|subfile|subfileinclude|(?:sub)?import"
+    r"|usepackage|RequirePackage|documentclass)(?![A-Za-z@])"
 )
 _PLAIN_TEX = re.compile(
     r"\\(?:bye|magnification|beginsection|end\s*$|input\s+\w*mac)", re.MULTILINE
@@ -46,6 +55,7 @@ class Project:
     limits: Limits = field(default_factory=Limits)
     tally: Tally = field(default_factory=Tally)
     _texts: dict[str, str] = field(default_factory=dict)
+    _mains: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
         """A file's text; kept until :meth:`forget`.
@@ -104,7 +114,11 @@ class Project:
         """
         parts, classes, plain = set(), [], []
         for name in self.sources():
-            text = _COMMENT.sub("", self._read(name, Tally()))
+            try:
+                text = self._uncommented(name)
+            except DataError:  # who converts it is told, and may leave it out
+                classes.append(name)
+                continue
             if _CLASS.search(text):
                 classes.append(name)
             elif _PLAIN_TEX.search(text):
@@ -116,16 +130,91 @@ class Project:
         orphans = [n for n in self.sources() if n not in parts and n not in mains]
         if not mains and not orphans:  # every file inputs another one: a circle
             orphans = self.sources()
+        self._mains = mains
         return mains, orphans
 
-    def _inputs(self, text: str, inside: str) -> set[str]:
-        found = set()
-        for match in _INPUT.finditer(text):
-            name = match.group(1) or match.group(2) or "".join(filter(None, match.group(3, 4)))
-            path = self.resolve(name, inside, inside)
-            if path is not None:
-                found.add(path)
+    def bibliographies(self, main: str) -> list[str]:
+        """The ``.bbl`` files of a document, its own last.
+
+        Where there are several documents, as in a folder of papers, they are those that lie beside
+        it and are no other's.
+        """
+        stem = _stem(main)
+        if len(self._mains) > 1:
+            found = self._bibliographies.get(posixpath.dirname(main), [])
+            found = [n for n in found if _stem(n) == stem or _stem(n) not in self._stems]
+        else:
+            found = [n for names in self._bibliographies.values() for n in names]
+        return sorted(found, key=lambda n: (_stem(n) == stem, n))
+
+    def needed(self, main: str) -> list[str] | None:
+        """Every file that converting a document may look at.
+
+        None where that is not known before it is done, since macros make names of files.
+
+        Raises:
+            DataError: If one of them cannot be read.
+        """
+        found, waiting = {main}, [main]
+        while waiting:
+            inside = waiting.pop()
+            named = _named(self._uncommented(inside))
+            if named is None:
+                return None
+            paths = {self.resolve(name, main, inside, endings) for name, endings in named}
+            new = {path for path in paths if path is not None} - found
+            found |= new
+            waiting += new
+        return sorted({*found, *self.bibliographies(main)})
+
+    @cached_property
+    def _bibliographies(self) -> dict[str, list[str]]:
+        """By folder."""
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            if name.lower().endswith(".bbl"):
+                found.setdefault(posixpath.dirname(name), []).append(name)
         return found
+
+    @cached_property
+    def _stems(self) -> frozenset[str]:
+        return frozenset(map(_stem, self._mains))
+
+    def _uncommented(self, name: str) -> str:
+        return _COMMENT.sub("", self._read(name, Tally()))
+
+    def _inputs(self, text: str, inside: str) -> set[str]:
+        paths = (self.resolve(_input(match), inside, inside) for match in _INPUT.finditer(text))
+        return {path for path in paths if path is not None}
+
+
+def _stem(name: str) -> str:
+    return name.rsplit(".", 1)[0]
+
+
+def _input(match: re.Match[str]) -> str:
+    """The name in a match of ``_INPUT``."""
+    plain, bare, folder, name = match.groups()
+    if name is None:
+        return plain or bare
+    return f"{folder.strip().rstrip('/')}/{name.strip()}" if folder.strip() else name
+
+
+def _named(text: str) -> list[tuple[str, tuple[str, ...]]] | None:
+    """The names of files that a text loads, with the endings they may have.
+
+    None if it loads one that it does not name.
+    """
+    known: dict[int, list[tuple[str, tuple[str, ...]]]] = {}
+    for match in _INPUT.finditer(text):
+        known[match.start()] = [(_input(match), ("", ".tex"))]
+    for match in _PACKAGE.finditer(text):
+        ending = ".cls" if match[1] else ".sty"
+        known[match.start()] = [(n.strip(), (ending,)) for n in match[2].split(",") if n.strip()]
+    if any(match.start() not in known for match in _LOADS.finditer(text)):
+        return None
+    named = [entry for entries in known.values() for entry in entries]
+    return None if any(c in name for name, _ in named for c in "#\\") else named
 
 
 def begins_document(text: str) -> bool:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import gzip
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from astrosage.data.formats.base import Raw, Reading
+from astrosage.data.sources import read_on
 from astrosage.data.tally import Tally
 from astrosage.errors import DataError
-from tests.data.formats.reading import read
+from astrosage.spec.sources import Source
+from tests.data.formats.reading import FIELD, read
 from tests.data.formats.test_archive import make
 
 MAIN = r"\documentclass{a}\begin{document}Main. \input{parts/one}\end{document}"
@@ -89,6 +94,48 @@ def test_unusable_documents(tmp_path: Path, content: bytes, message: str) -> Non
     bound: dict[str, Any] = {"maxRecordBytes": 2048} if b"x" * 3000 in content else {}
     with pytest.raises(DataError, match=message):
         read(f"{tmp_path}/*.tex", **bound)
+
+
+def test_one_that_is_no_text_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.tex").write_bytes(b"x\0\xff")
+    (tmp_path / "b.tex").write_text(r"\documentclass{a}\begin{document}Fine.\end{document}")
+    tally = Tally()
+    records = read(f"{tmp_path}/*.tex", tally=tally, onError="skip", maxFailures=0.5)
+    assert [r.text for r in records] == ["Fine."]
+    assert "binary data" in tally.examples["failed"][0]
+
+
+def test_a_folder_of_papers_is_only_begun_before_a_job(tmp_path: Path) -> None:
+    for i in range(120):
+        (tmp_path / f"{i:03d}.tex").write_text(
+            MAIN.replace("Main. \\input{parts/one}", f"Paper {i}.")
+        )
+    assert len(read(f"{tmp_path}/*.tex", glance=True)) == 100
+    assert [r.text for r in read(f"{tmp_path}/*.tex")] == [f"Paper {i}." for i in range(120)]
+
+
+def test_papers_are_converted_by_whoever_takes_them(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        text = r"\documentclass{a}\begin{document}\input{part} \citet{k}\end{document}"
+        (tmp_path / name / "ms.tex").write_text(text)
+        (tmp_path / name / "part.tex").write_text(f"Of {name}.")
+        item = rf"\bibitem[Author of {name}(2001)]{{k}} x"
+        (tmp_path / name / "ms.bbl").write_text(item)
+    (tmp_path / "c").mkdir()
+    macro = r"\documentclass{a}\newcommand{\p}[1]{\input{#1}}\p{part}"  # names no file
+    (tmp_path / "c/ms.tex").write_text(macro)
+    (tmp_path / "c/part.tex").write_text("Of c.")
+    options = {"kind": "latex", "latex": {"orphans": "skip"}}
+    source = Source.model_validate({"path": f"{tmp_path}/**/*", **options})
+    found = list(read_on(Reading(source, "text", FIELD)))
+    assert [isinstance(item, Raw) for item in found] == [True, True, False]
+    sent = pickle.loads(pickle.dumps(found))
+    for name in "abc":
+        shutil.rmtree(tmp_path / name)
+    records = [item.read(Tally()) if isinstance(item, Raw) else item for item in sent]
+    texts = [r.text for r in records if r is not None]
+    assert texts == ["Of a. Author of a (2001)", "Of b. Author of b (2001)", "Of c."]
 
 
 def test_unusable_documents_are_skipped_on_demand(tmp_path: Path) -> None:

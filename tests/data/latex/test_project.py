@@ -50,6 +50,50 @@ def test_what_an_input_means(name: str, main: str, inside: str, found: str | Non
     assert files.resolve(name, main, inside) == found
 
 
+def test_what_cannot_be_read_is_a_document_of_its_own() -> None:
+    found = project({"a.tex": CLASS, "b.tex": b"x\0\xff"})
+    assert found.documents() == (["a.tex", "b.tex"], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("x", []),
+        ("\\input{b} \\input c \\include{gone}", ["b.tex", "c.tex"]),
+        ("\\input{d/one}", ["d/one.tex", "d/two.tex"]),
+        ("\\subimport{d/}{two}", ["d/two.tex"]),
+        ("\\usepackage[a=1]{amsmath, mine}", ["b.tex", "mine.sty"]),
+        ("\\documentclass{mine}", ["mine.cls"]),
+        ("% \\input{b}\nx", []),
+        ("\\newcommand{\\part}[1]{\\input{d/#1}}\\part{one}", None),
+        ("\\let\\load\\input\n\\load{b}", None),
+        ("\\input\\name", None),
+        ("\\input{\\folder/b}", None),
+        ("\\usepackage[a={[b]}]{mine}", None),
+    ],
+)
+def test_what_a_document_needs(text: str, needed: list[str] | None) -> None:
+    files = project(
+        {"main.tex": text, "b.tex": "", "c.tex": "", "d/one.tex": "\\input{d/two}", "d/two.tex": ""}
+        | {"mine.sty": "\\input{b}", "mine.cls": "", "other.bbl": ""}
+    )
+    found = files.needed("main.tex")
+    assert found == (None if needed is None else sorted(["main.tex", *needed, "other.bbl"]))
+
+
+def test_a_bibliography_is_that_of_the_paper_beside_it() -> None:
+    names = ("a/ms.tex", "a/ms.bbl", "a/extra.bbl", "b/ms.tex", "b/refs.bbl", "b/c/ms.bbl")
+    flat = ("p1.tex", "p1.bbl", "p2.tex", "p2.bbl", "p3.tex")
+    files = project({n: CLASS if n.endswith(".tex") else "" for n in (*names, *flat)})
+    others = ["a/extra.bbl", "b/c/ms.bbl", "b/refs.bbl", "p1.bbl", "p2.bbl"]
+    assert files.bibliographies("a/ms.tex") == [*others, "a/ms.bbl"]
+    files.documents()  # now it is known that they are several
+    assert files.bibliographies("a/ms.tex") == ["a/extra.bbl", "a/ms.bbl"]
+    assert files.bibliographies("b/ms.tex") == ["b/refs.bbl"]
+    assert files.bibliographies("p1.tex") == ["p1.bbl"]
+    assert files.bibliographies("p3.tex") == []
+
+
 @pytest.mark.parametrize(
     ("name", "out"), [("../x", True), ("/x", True), ("a/../../x", True), ("a/../x", False)]
 )
