@@ -32,6 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 CLEAN = {"quality": {"gopher": {"enabled": True}, "c4": {"enabled": True}}}
 
+BEGAN = "began"
+"""Said when all is ready."""
 SETTLING_SECONDS = 8
 """Some of Ray's processes still start when it says that it has started; a stage's own cluster has
 that behind it."""
@@ -45,12 +47,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         corpus = options.corpus or Path(scratch) / "corpus"
         if not corpus.exists():
-            if options.latex is not None:
-                papers(corpus, options.latex, options.megabytes)
-            else:
-                from made_up import make
-
-                make(corpus, options.megabytes, options.model)
+            make_corpus(corpus, options)
         command = [sys.executable, __file__, *sys.argv[1:], "--only", f"--corpus={corpus}"]
         with subprocess.Popen(
             [*command, f"--scratch={scratch}"], stdout=subprocess.PIPE, text=True
@@ -61,6 +58,16 @@ def main() -> int:
         found = json.loads(output.splitlines()[-1]) | (peak.stop() if peak else {})
     print(json.dumps(found, indent=2))
     return 0
+
+
+def make_corpus(corpus: Path, options: argparse.Namespace) -> None:
+    """Of papers or made-up documents."""
+    if options.latex is not None:
+        papers(corpus, options.latex, options.megabytes)
+    else:
+        from made_up import make
+
+        make(corpus, options.megabytes, options.model)
 
 
 def arguments() -> argparse.Namespace:
@@ -132,6 +139,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     )
     uri = str(options.scratch / "runs/default/whole")
     context = StageContext(job.to_yaml_dict(), "corpus", uri, "whole")
+    print(BEGAN, flush=True)
     began, before = time.monotonic(), time.process_time()
     run(context)
     seconds, used = time.monotonic() - began, time.process_time() - before
@@ -170,12 +178,13 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._ended.wait(0.5):
-            found = [_memory(process) for process in _family(self._process)]
+            found = [_memory(process) for process in family(self._process)]
             for name in self._peak:
                 self._peak[name] = max(self._peak[name], sum(m.get(name, 0) for m in found))
 
 
-def _family(process: int) -> list[int]:
+def family(process: int) -> list[int]:
+    """A process and all that it and they have started."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
