@@ -8,6 +8,10 @@ SIGCONT: all processes of one stand still while those of the other work. So both
 it is in the same minutes, and the ratio of their times does not depend on the hour. Turns are as
 long as each run's part of the work, so that both end at about the same time. What is stopped holds
 its memory. Then, of each process that took part, its seconds of a core.
+
+With ``--share 0.5``, what would have a core of its own where there are enough is held to half of
+one: each worker, the stage's own process, and Ray's together. So two cores stand for four that are
+half as fast (root on Linux with cgroups of version 1, where shares are of tenths of a second).
 """
 
 from __future__ import annotations
@@ -42,13 +46,14 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, help="Made if it is not there.")
     parser.add_argument("--latex", type=Path, help="Where chapters in LaTeX lie.")
     parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--share", type=float, help="Of a core, for all that would have one.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         corpus = options.corpus or Path(scratch) / "corpus"
         if not corpus.exists():
             make_corpus(corpus, options)
         more = [f"--latex={options.latex}"] if options.latex is not None else []
-        runs = [Run(n, corpus, Path(scratch) / str(n), more) for n in TURNS]
+        runs = [Run(n, corpus, Path(scratch) / str(n), more, options.share) for n in TURNS]
         try:
             take_turns(runs)
         finally:
@@ -63,9 +68,12 @@ def main() -> int:
 class Run:
     """A run of ``whole.py``, standing still but for its turns."""
 
-    def __init__(self, workers: int, corpus: Path, scratch: Path, more: list[str]) -> None:
+    def __init__(
+        self, workers: int, corpus: Path, scratch: Path, more: list[str], share: float | None
+    ) -> None:
         scratch.mkdir()
         self.workers, self.seconds = workers, 0.0
+        self._shares = Shares(share, workers) if share is not None else None
         self.result: dict[str, Any] | None = None
         whole = str(Path(__file__).with_name("whole.py"))
         options = ["--only", f"--corpus={corpus}", f"--workers={workers}", f"--scratch={scratch}"]
@@ -88,7 +96,12 @@ class Run:
         """Work for so long, or to the end."""
         self._signal(signal.SIGCONT)
         began = time.monotonic()
-        ready, _, _ = select.select([self._output], [], [], seconds)
+        ready: list[Any] = []
+        while not ready and (left := began + seconds - time.monotonic()) > 0:
+            if self._shares is not None:
+                self._shares.keep(self._process.pid)
+                left = min(left, 0.2)  # there may be new processes then
+            ready, _, _ = select.select([self._output], [], [], left)
         self._last |= self._used()
         if ready:
             self.seconds += time.monotonic() - began
@@ -117,6 +130,8 @@ class Run:
         if self._process.poll() is None and self.result is None:
             self._signal(signal.SIGKILL)
         self._process.wait()
+        if self._shares is not None:
+            self._shares.end()
 
     def _signal(self, number: signal.Signals) -> None:
         for process in family(self._process.pid):
@@ -132,6 +147,45 @@ class Run:
                 user, system = map(int, rest.split()[11:13])
                 found[process] = (name.partition("(")[2], (user + system) / _TICK)
         return found
+
+
+class Shares:
+    """Parts of a core that processes are held to.
+
+    Args:
+        share: Of a core, for each worker, for the stage's own process and for all others together.
+        workers: How many there are.
+    """
+
+    def __init__(self, share: float, workers: int) -> None:
+        self._quota, self._workers = int(share * 100_000), workers
+        self._groups: dict[int, Path] = {}
+
+    def keep(self, stage: int) -> None:
+        """Hold those of a stage's processes that are not held yet."""
+        for process in family(stage):
+            name = self._name(process, stage)
+            group = Path(f"/sys/fs/cgroup/cpu/astrosage-{self._workers}-{name}")
+            if self._groups.get(process) == group:
+                continue
+            group.mkdir(exist_ok=True)
+            (group / "cpu.cfs_quota_us").write_text(str(self._quota))
+            with contextlib.suppress(OSError):  # it has ended
+                (group / "cgroup.procs").write_text(str(process))
+                self._groups[process] = group
+
+    def end(self) -> None:
+        """Once they have ended."""
+        for group in set(self._groups.values()):
+            with contextlib.suppress(OSError):  # Ray's take some seconds
+                group.rmdir()
+
+    def _name(self, process: int, stage: int) -> str:
+        with contextlib.suppress(OSError):
+            title = Path(f"/proc/{process}/cmdline").read_text()
+            if process == stage or "RemoteWorker" in title:
+                return str(process)
+        return "ray"
 
 
 def take_turns(runs: list[Run]) -> None:
