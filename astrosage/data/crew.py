@@ -115,6 +115,7 @@ class RayCrew:
     ) -> None:
         self._context, self._own, self._count = context, own, count
         self._actors: Actors | None = None
+        self._sent: Any = None
         self._load: dict[Any, Counter[Method]] = {}
         self._alone_until = time.monotonic() + (0.0 if is_large else ALONE_SECONDS)
 
@@ -142,7 +143,7 @@ class RayCrew:
                 continue
             # Ray's own pickling looks at each object in Python, which takes twice as long.
             sent = pickle.dumps(payload(item), protocol=5)
-            under_way.append((item, actor, getattr(actor, method).remote(sent)))
+            under_way.append((item, actor, getattr(actor, method).remote([self._sent], sent)))
             if len(under_way) >= _AHEAD * self.joined:
                 yield self._done(method, *under_way.popleft())
         while under_way:
@@ -154,10 +155,13 @@ class RayCrew:
         Methods take turns, and one takes longer than the other: shared out together, one of two
         actors would have all of the longer ones.
         """
+        import ray
+
         if self._actors is None:
             if time.monotonic() < self._alone_until:
                 return None
-            self._actors = _actors(self._context, self._own, self._count)
+            self._sent = ray.put(pickle.dumps(self._own, protocol=5))
+            self._actors = _actors(self._context, self._count)
         for actor in self._actors.present():
             self._load.setdefault(actor, Counter())
         if not self._load:
@@ -174,13 +178,11 @@ class RayCrew:
         return item, pickle.loads(found)
 
 
-def _actors(context: StageContext, own: Worker, count: int) -> Actors:
-    import ray
-
+def _actors(context: StageContext, count: int) -> Actors:
     return Actors(
         context,
         RemoteWorker,
-        (ray.put(pickle.dumps(own, protocol=5)),),
+        (),
         count,
         what="preparing worker",
         hint="look at its log (`astroctl logs`), then `astroctl resume`",
@@ -193,27 +195,32 @@ def _actors(context: StageContext, own: Worker, count: int) -> Actors:
 class RemoteWorker:
     """A Ray actor that examines and encodes with one thread.
 
-    It needs no file of the stage's, and for text not even the library that made the tokenizer.
-
-    Args:
-        worker: A pickled :class:`Worker`.
+    It needs no file of the stage's. Each call tells where its :class:`Worker` is, as a list with
+    Ray's reference to the pickled one, so that an actor that was started again finds it.
     """
 
-    def __init__(self, worker: bytes) -> None:
+    def __init__(self) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its core is one of many
         gc.set_threshold(*COLLECTIONS)
-        self._worker = pickle.loads(worker)
+        self._known: Worker | None = None
 
     def ready(self) -> None:
-        """Answers once the worker has its resources and has loaded what it needs."""
+        """Answers once the worker has its resources."""
 
-    def examine(self, batch: bytes) -> bytes:
+    def examine(self, worker: list[Any], batch: bytes) -> bytes:
         """See :meth:`Worker.examine`; both sides pickled."""
-        return pickle.dumps(self._worker.examine(pickle.loads(batch)), protocol=5)
+        return pickle.dumps(self._worker(worker).examine(pickle.loads(batch)), protocol=5)
 
-    def encode(self, batch: bytes) -> bytes:
+    def encode(self, worker: list[Any], batch: bytes) -> bytes:
         """See :meth:`Worker.encode`; both sides pickled."""
-        return pickle.dumps(self._worker.encode(pickle.loads(batch)), protocol=5)
+        return pickle.dumps(self._worker(worker).encode(pickle.loads(batch)), protocol=5)
+
+    def _worker(self, sent: list[Any]) -> Worker:
+        import ray
+
+        if self._known is None:
+            self._known = pickle.loads(ray.get(sent[0]))
+        return self._known
 
 
 def hire(context: StageContext, own: Worker) -> AbstractContextManager[Crew]:

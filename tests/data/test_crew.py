@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import pickle
 import time
 from collections import Counter
@@ -91,6 +92,17 @@ def test_batches_come_back_in_order_and_as_one_worker_makes_them(
 
         next(made.map("examine", endless(), lambda b: b))
         assert seen[0] <= crew._AHEAD * 2  # no more is read than is under way
+
+
+def test_a_worker_that_died_is_started_again(cluster: None, context: StageContext) -> None:
+    batches = [Batch(texts(50), SOURCE, "s") for _ in range(30)]
+    with joined(RayCrew(context, worker_of(context), 2, is_large=True)) as made:
+        results = made.map("examine", batches, lambda b: b)
+        next(results)
+        gc.collect()  # nothing of what it was made with may be gone
+        for actor in made._load:
+            ray.kill(actor, no_restart=False)
+        assert [found.records for _, found in results] == [50] * 29
 
 
 def test_an_error_is_that_of_the_first_record_that_fails(
