@@ -155,11 +155,11 @@ class RayCrew:
         Methods take turns, and one takes longer than the other: shared out together, one of two
         actors would have all of the longer ones.
         """
-        import ray
-
         if self._actors is None:
             if time.monotonic() < self._alone_until:
                 return None
+            import ray
+
             self._sent = ray.put(pickle.dumps(self._own, protocol=5))
             self._actors = _actors(self._context, self._count)
         for actor in self._actors.present():

@@ -6,6 +6,7 @@ wherever it runs. A tar archive is a project of its own.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import posixpath
@@ -54,7 +55,9 @@ def _read_loose(files: list[File], reading: Reading) -> Iterator[Record | Raw]:
     documents = choose_documents(project, reading.source, reading.tally)
     for main in documents[:_GLANCE] if reading.glance else documents:
         document = _Document(main, str(paths[main]), root, reading.field)
-        content = _content(project, main)
+        content: dict[str, bytes] | None = None
+        with contextlib.suppress(DataError):  # who converts it is told
+            content = project.needed(main)
         if content is None:
             with reading.attempt():
                 record = document.record(project, reading.tally)
@@ -63,15 +66,6 @@ def _read_loose(files: list[File], reading: Reading) -> Iterator[Record | Raw]:
         else:
             told = (content, project.name, reading.limits)
             yield Raw(partial(document.read, *told), sum(map(len, content.values())))
-
-
-def _content(project: Project, main: str) -> dict[str, bytes] | None:
-    """The files that a document needs; None where that is not known or they cannot be read."""
-    try:
-        needed = project.needed(main)
-        return None if needed is None else {name: project.files[name]() for name in needed}
-    except DataError:  # told by who converts it
-        return None
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,10 @@ class Project:
         return self._texts[name]
 
     def _read(self, name: str, tally: Tally) -> str:
-        text = decoded(self.files[name](), f"{self.name}/{name}".lstrip("/"), tally)
+        return self._decoded(self.files[name](), name, tally)
+
+    def _decoded(self, data: bytes, name: str, tally: Tally) -> str:
+        text = decoded(data, f"{self.name}/{name}".lstrip("/"), tally)
         return _MARKS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
     def forget(self) -> None:
@@ -115,7 +118,7 @@ class Project:
         parts, classes, plain = set(), [], []
         for name in self.sources():
             try:
-                text = self._uncommented(name)
+                text = _COMMENT.sub("", self._read(name, Tally()))
             except DataError:  # who converts it is told, and may leave it out
                 classes.append(name)
                 continue
@@ -147,25 +150,25 @@ class Project:
             found = [n for names in self._bibliographies.values() for n in names]
         return sorted(found, key=lambda n: (_stem(n) == stem, n))
 
-    def needed(self, main: str) -> list[str] | None:
-        """Every file that converting a document may look at.
+    def needed(self, main: str) -> dict[str, bytes] | None:
+        """Every file that converting a document may look at, with what is in it.
 
         None where that is not known before it is done, since macros make names of files.
 
         Raises:
             DataError: If one of them cannot be read.
         """
-        found, waiting = {main}, [main]
+        found: dict[str, bytes] = {}
+        waiting = {main}
         while waiting:
             inside = waiting.pop()
-            named = _named(self._uncommented(inside))
+            found[inside] = self.files[inside]()
+            named = _named(_COMMENT.sub("", self._decoded(found[inside], inside, Tally())))
             if named is None:
                 return None
             paths = {self.resolve(name, main, inside, endings) for name, endings in named}
-            new = {path for path in paths if path is not None} - found
-            found |= new
-            waiting += new
-        return sorted({*found, *self.bibliographies(main)})
+            waiting |= {path for path in paths if path is not None and path not in found}
+        return found | {name: self.files[name]() for name in self.bibliographies(main)}
 
     @cached_property
     def _bibliographies(self) -> dict[str, list[str]]:
@@ -179,9 +182,6 @@ class Project:
     @cached_property
     def _stems(self) -> frozenset[str]:
         return frozenset(map(_stem, self._mains))
-
-    def _uncommented(self, name: str) -> str:
-        return _COMMENT.sub("", self._read(name, Tally()))
 
     def _inputs(self, text: str, inside: str) -> set[str]:
         paths = (self.resolve(_input(match), inside, inside) for match in _INPUT.finditer(text))
