@@ -134,7 +134,7 @@ class QuestionIndex:
 
     def find(self, text: str) -> list[_Needle]:
         """The first needle of each question that the text holds."""
-        if not self._needles and self._coverage is None:
+        if not self._needles and not self._coverage:
             return []
         found = words(text)
         hits: dict[tuple[str, str], _Needle] = {}
@@ -142,7 +142,7 @@ class QuestionIndex:
             for needle in self._needles.get(anchor, ()):
                 if tuple(found[i : i + len(needle.words)]) == needle.words:
                     hits.setdefault((needle.file, needle.question), needle)
-        if self._coverage is not None:
+        if self._coverage:
             for file, question, part, common in self._coverage.find(found):
                 hits.setdefault((file, question), _Needle(common, question, file, part))
         return list(hits.values())

@@ -192,3 +192,9 @@ def test_the_whole_record_goes_where_it_is_asked_for() -> None:
     guard = covering(SHORT, remove="record")
     assert guard.apply(text("Good words.\n\nWhy is the sky dark?\n\nMore.")).text == ""
     assert (guard.documents, guard.paragraphs, guard.words) == (1, 1, 8)
+
+
+def test_an_index_without_questions_finds_nothing() -> None:
+    assert (
+        QuestionIndex(13, 8).find("Which of these planets has the largest mass of all? " * 9) == []
+    )
