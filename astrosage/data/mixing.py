@@ -57,7 +57,8 @@ def proportions(
             raise DataError(
                 f"{field}.sources[{i}].share: {source.path} has no training tokens, so it cannot "
                 f"have {source.share:g} of them",
-                "see the report for why its records were left out, or take the share back",
+                "loosen what leaves its records out (`clean`, `deduplicate`, `licenses`, "
+                "`validation`), or take the share back",
             )
     if not any(tokens):
         raise DataError(
