@@ -111,7 +111,7 @@ class _Document:
                     raise DataError(
                         f"{self.field}.path: {self.main} inputs {name}, which the path does not "
                         "match",
-                        f"let the path match every part of the document, such as "
+                        "let the path match every part of the document, such as "
                         f"{self.root}**/*.tex",
                     )
 

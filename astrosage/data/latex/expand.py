@@ -17,7 +17,7 @@ from astrosage.data.latex.definitions import DEFINITIONS
 from astrosage.data.latex.fence import Fence
 from astrosage.data.latex.frames import MAX_DEPTH, Frame, Frames
 from astrosage.data.latex.macros import Macro
-from astrosage.data.latex.project import Project, begins_document, leads_out
+from astrosage.data.latex.project import PACKAGES, Project, begins_document, imported, leads_out
 from astrosage.data.latex.scan import environment_end, skip_space
 from astrosage.data.latex.state import State
 from astrosage.data.words import words
@@ -174,7 +174,6 @@ class _Expander:
 
     def _make_handlers(self) -> dict[str, Callable[[], None]]:
         state = self._state
-        package = {"usepackage": ".sty", "RequirePackage": ".sty", "documentclass": ".cls"}
         handlers: dict[str, Callable[[], None]] = {
             "begin": self._begin,
             "end": self._end,
@@ -198,7 +197,7 @@ class _Expander:
             "or": lambda: None,
             "endinput": self._end_input,
         }
-        for name, ending in package.items():
+        for name, ending in PACKAGES.items():
             handlers[name] = lambda ending=ending: self._package(ending)  # type: ignore[misc]
         return handlers
 
@@ -324,7 +323,7 @@ class _Expander:
     def _import(self) -> None:
         self._state.frames.star()
         folder, name = self._state.frames.argument(), self._state.frames.argument()
-        self._read(f"{folder.strip().rstrip('/')}/{name.strip()}" if folder.strip() else name)
+        self._read(imported(folder, name))
 
     def _read(self, name: str, after: str = "") -> None:
         state, frames = self._state, self._state.frames

@@ -18,6 +18,9 @@ SOURCE_ENDINGS = (".tex", ".ltx", ".latex")
 HELPER_ENDINGS = (".sty", ".cls", ".def", ".bbl", ".inc")
 """Macros and bibliographies."""
 
+PACKAGES = {"usepackage": ".sty", "RequirePackage": ".sty", "documentclass": ".cls"}
+"""Commands that load macros, with the ending of what they name."""
+
 # What this package marks places in a text with, and no source needs.
 _MARKS = re.compile("[\x00-\x08\x0b\x0e-\x1f\ue000-\ue00f]")
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*")
@@ -27,12 +30,10 @@ _INPUT = re.compile(
     r"\\(?:input|include|subfile|subfileinclude)\s*\{\s*\"?([^}\"]+?)\"?\s*\}"
     r"|\\input\s+\"?([^\s{}\\%\"]+)|\\(?:sub)?import\*?\s*\{([^}]*)\}\s*\{([^}]*)\}"
 )
-_PACKAGE = re.compile(
-    r"\\(?:usepackage|RequirePackage|(documentclass))\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}"
-)
+_PACKAGE = re.compile(rf"\\({'|'.join(PACKAGES)})\s*(?:\[[^\[\]]*\])?\s*\{{([^{{}}]*)\}}")
 _LOADS = re.compile(
     r"\\(?:input|include|subfile|subfileinclude|(?:sub)?import"
-    r"|usepackage|RequirePackage|documentclass)(?![A-Za-z@])"
+    rf"|{'|'.join(PACKAGES)})(?![A-Za-z@])"
 )
 _PLAIN_TEX = re.compile(
     r"\\(?:bye|magnification|beginsection|end\s*$|input\s+\w*mac)", re.MULTILINE
@@ -195,9 +196,7 @@ def _stem(name: str) -> str:
 def _input(match: re.Match[str]) -> str:
     """The name in a match of ``_INPUT``."""
     plain, bare, folder, name = match.groups()
-    if name is None:
-        return plain or bare
-    return f"{folder.strip().rstrip('/')}/{name.strip()}" if folder.strip() else name
+    return plain or bare if name is None else imported(folder, name)
 
 
 def _named(text: str) -> list[tuple[str, tuple[str, ...]]] | None:
@@ -209,8 +208,8 @@ def _named(text: str) -> list[tuple[str, tuple[str, ...]]] | None:
     for match in _INPUT.finditer(text):
         known[match.start()] = [(_input(match), ("", ".tex"))]
     for match in _PACKAGE.finditer(text):
-        ending = ".cls" if match[1] else ".sty"
-        known[match.start()] = [(n.strip(), (ending,)) for n in match[2].split(",") if n.strip()]
+        names, ending = match[2].split(","), PACKAGES[match[1]]
+        known[match.start()] = [(n.strip(), (ending,)) for n in names if n.strip()]
     if any(match.start() not in known for match in _LOADS.finditer(text)):
         return None
     named = [entry for entries in known.values() for entry in entries]
@@ -222,6 +221,11 @@ def begins_document(text: str) -> bool:
     return _DOCUMENT.search(text) is not None and (
         _DOCUMENT.search(_COMMENT.sub("", text)) is not None
     )
+
+
+def imported(folder: str, name: str) -> str:
+    """What ``\\import{folder}{name}`` names."""
+    return f"{folder.strip().rstrip('/')}/{name.strip()}" if folder.strip() else name
 
 
 def leads_out(name: str, main: str) -> bool:
