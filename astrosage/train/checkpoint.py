@@ -145,10 +145,14 @@ class Checkpoints:
         finally:
             file.unlink(missing_ok=True)
         if rank == 0:
-            self._prune()
+            self.prune()
 
-    def _prune(self) -> None:
-        """Delete what the policy does not keep."""
+    def prune(self) -> None:
+        """Delete what the policy does not keep; for one rank to call.
+
+        After each checkpoint this rank's part may be stored before those of others. That one is
+        not whole yet then, and an older one is kept in its place until the next call.
+        """
         whole = [state for name in self.names() if (state := self._whole(name)) is not None]
         found = [
             retention.Facts(s["step"], s.get("validationLoss"), bool(s.get("forGood")))

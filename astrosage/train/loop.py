@@ -415,9 +415,11 @@ class Trainer:
         self.stopwatch.lap("checkpoint")
 
     def _settle(self) -> None:
-        """Wait until the last checkpoint is stored by all."""
+        """Wait until the last checkpoint is stored by all; leave no more than are to be kept."""
         self.checkpoints.wait()
         torch.distributed.barrier()
+        if self.rank == 0:
+            self.checkpoints.prune()
         if self.storing:
             self._say_stored()
 

@@ -223,6 +223,25 @@ def test_the_policy_keeps_newest_best_and_for_good(tiny_model: Path, tmp_path: P
     assert training.store.names() == [checkpoint.name_of(s) for s in (2, 3, 5, 6)]
 
 
+def test_an_older_one_goes_when_the_last_worker_has_stored_the_newest(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    training = Training(tiny_model, tmp_path)
+    workers = [
+        Checkpoints(Storage(tmp_path), CheckpointSpec(keep=1), checkpoint.Group(rank, 2))
+        for rank in range(2)
+    ]
+    for step in (1, 2):
+        for worker in workers:
+            worker.save(training.engine, training.loaded.model, {"step": step})
+            worker.wait()
+        names = [checkpoint.name_of(s) for s in range(1, step + 1)]
+        assert workers[0].names() == names, "the first worker's look came too early"
+        assert workers[0].newest() == names[-1]
+    workers[0].prune()
+    assert workers[0].names() == [checkpoint.name_of(2)]
+
+
 def test_storing_errors_are_raised_by_the_next_call(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
