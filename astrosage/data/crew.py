@@ -1,4 +1,4 @@
-"""Who examines and encodes records: this process, or the workers of a Ray cluster.
+"""Who examines and encodes records: this process, and others on the workers of a Ray cluster.
 
 Batches go out in their order and come back in it, so what depends on the order of the records, and
 with it every byte of the result, is the same for any number of workers.
@@ -7,13 +7,15 @@ with it every byte of the result, is the same for any number of workers.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import pickle
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from astrosage.actors import Actors
 from astrosage.context import StageContext
@@ -29,9 +31,11 @@ ALONE_SECONDS = 5.0
 """How long a stage works by itself before it asks for actors, which take as long to start."""
 LARGE_BYTES = 32 * 2**20
 """From this size of its sources on, a stage asks at once."""
-_AHEAD = 6
+_AHEAD = 3
 """Batches of a kind that are under way, for each actor: one is worked at, others wait for it, also
-while the stage looks after something else, such as a checkpoint."""
+while the stage looks after something else. All come home before a checkpoint."""
+_OWN_AHEAD = 15
+"""Batches of a kind that this process has done and that wait for an actor's before them."""
 COLLECTIONS = (50_000, 20, 100)
 """Thresholds of :mod:`gc`: garbage in cycles is looked for seldom, where hundreds of thousands of
 objects wait and make none."""
@@ -70,6 +74,9 @@ class Worker:
 class Crew(Protocol):
     """Those who do the work."""
 
+    def lead(self, own: Worker) -> None:
+        """Take this process's worker, which others are like; before there is work."""
+
     def map(
         self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
     ) -> Iterator[tuple[Item, Any]]:
@@ -81,50 +88,56 @@ class Crew(Protocol):
 
 
 class Alone:
-    """One worker, in this process.
+    """One worker, in this process."""
 
-    Args:
-        worker: It.
-    """
+    def __init__(self) -> None:
+        self._own: Worker | None = None
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def lead(self, own: Worker) -> None:
+        """See :meth:`Crew.lead`."""
+        self._own = own
 
     def map(
         self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
     ) -> Iterator[tuple[Item, Any]]:
         """See :meth:`Crew.map`."""
-        work = getattr(self._worker, method)
+        work = getattr(self._own, method)
         return ((item, work(payload(item))) for item in items)
 
 
 class RayCrew:
-    """Actors, once there is work for them, and until one has joined the process itself.
+    """This process and actors, once there is work for them and they have joined.
 
-    Few batches are under way, so that memory stays bounded.
+    The process works at a batch itself whenever each actor has enough to do; so it is one more
+    worker where it has little else to do, as beside few actors, and none where it is busy with what
+    stays in order. Few batches are under way, so that memory stays bounded.
 
     Args:
         context: The stage.
-        own: The process's own worker.
         count: How many actors are asked for.
-        is_large: Whether they are asked for at once.
+        is_large: Whether they are asked for at once, and start while the stage still does.
     """
 
-    def __init__(
-        self, context: StageContext, own: Worker, count: int, *, is_large: bool = False
-    ) -> None:
-        self._context, self._own, self._count = context, own, count
+    def __init__(self, context: StageContext, count: int, *, is_large: bool = False) -> None:
+        self._context, self._count = context, count
+        self._own: Worker | None = None
         self._actors: Actors | None = None
         self._sent: Any = None
         self._load: dict[Any, Counter[Method]] = {}
-        self._alone_until = time.monotonic() + (0.0 if is_large else ALONE_SECONDS)
+        self._is_large, self._alone_until = is_large, math.inf
 
     def __enter__(self) -> RayCrew:
+        if self._is_large:
+            self._actors = _actors(self._context, self._count)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._actors is not None:
             self._actors.__exit__(*error)
+
+    def lead(self, own: Worker) -> None:
+        """See :meth:`Crew.lead`."""
+        self._own, self._alone_until = own, time.monotonic() + ALONE_SECONDS
 
     @property
     def joined(self) -> int:
@@ -135,22 +148,32 @@ class RayCrew:
         self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
     ) -> Iterator[tuple[Item, Any]]:
         """See :meth:`Crew.map`."""
-        under_way: deque[tuple[Item, Any, Any]] = deque()
+        under_way: deque[_UnderWay[Item]] = deque()
+        failed: Exception | None = None
         for item in items:
-            actor = self._least_busy(method)
-            if actor is None:
-                yield item, getattr(self._own, method)(payload(item))
-                continue
-            # Ray's own pickling looks at each object in Python, which takes twice as long.
-            sent = pickle.dumps(payload(item), protocol=5)
-            under_way.append((item, actor, getattr(actor, method).remote([self._sent], sent)))
-            if len(under_way) >= _AHEAD * self.joined:
-                yield self._done(method, *under_way.popleft())
+            actor = self._free(method)
+            if actor is not None:
+                # Ray's own pickling looks at each object in Python, which takes twice as long.
+                sent = pickle.dumps(payload(item), protocol=5)
+                reference = getattr(actor, method).remote([self._worker()], sent)
+                under_way.append(_UnderWay(item, actor, reference))
+            else:
+                try:
+                    found = getattr(self._own, method)(payload(item))
+                except Exception as error:  # one before it may fail, too
+                    failed = error
+                    break
+                under_way.append(_UnderWay(item, found=found))
+            most = _AHEAD * self.joined + _OWN_AHEAD
+            while under_way and (len(under_way) > most or under_way[0].is_done()):
+                yield self._done(method, under_way.popleft())
         while under_way:
-            yield self._done(method, *under_way.popleft())
+            yield self._done(method, under_way.popleft())
+        if failed is not None:
+            raise failed
 
-    def _least_busy(self, method: Method) -> Any:
-        """An actor; None while there is none.
+    def _free(self, method: Method) -> Any:
+        """The actor that has least to do; None while there is none that wants more.
 
         Methods take turns, and one takes longer than the other: shared out together, one of two
         actors would have all of the longer ones.
@@ -158,24 +181,54 @@ class RayCrew:
         if self._actors is None:
             if time.monotonic() < self._alone_until:
                 return None
-            import ray
-
-            self._sent = ray.put(pickle.dumps(self._own, protocol=5))
             self._actors = _actors(self._context, self._count)
         for actor in self._actors.present():
             self._load.setdefault(actor, Counter())
-        if not self._load:
-            return None
         load = self._load
-        actor = min(load, key=lambda one: (load[one][method], load[one].total()))
+        actor = min(load, key=lambda one: (load[one][method], load[one].total()), default=None)
+        if actor is None or load[actor][method] >= _AHEAD:
+            return None
         load[actor][method] += 1
         return actor
 
-    def _done(self, method: Method, item: Item, actor: Any, reference: Any) -> tuple[Item, Any]:
+    def _worker(self) -> Any:
+        if self._sent is None:
+            import ray
+
+            self._sent = ray.put(pickle.dumps(self._own, protocol=5))
+        return self._sent
+
+    def _done(self, method: Method, batch: _UnderWay[Item]) -> tuple[Item, Any]:
+        if batch.actor is None:
+            return batch.item, batch.found
         assert self._actors is not None
-        found = self._actors.result(reference)
-        self._load[actor][method] -= 1
-        return item, pickle.loads(found)
+        found = self._actors.result(batch.reference)
+        self._load[batch.actor][method] -= 1
+        return batch.item, pickle.loads(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay(Generic[Item]):
+    """A batch whose turn has not come yet.
+
+    Attributes:
+        item: What it came from.
+        actor: Who works at it; None: this process has done it.
+        reference: Ray's, to what the actor finds.
+        found: What this process has found.
+    """
+
+    item: Item
+    actor: Any = None
+    reference: Any = None
+    found: Any = None
+
+    def is_done(self) -> bool:
+        if self.actor is None:
+            return True
+        import ray
+
+        return bool(ray.wait([self.reference], timeout=0)[0])
 
 
 def _actors(context: StageContext, count: int) -> Actors:
@@ -202,6 +255,9 @@ class RemoteWorker:
     def __init__(self) -> None:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its core is one of many
         gc.set_threshold(*COLLECTIONS)
+        # What it is sent needs this; half a second, in which the stage works by itself.
+        from transformers import PreTrainedTokenizerFast  # noqa: F401
+
         self._known: Worker | None = None
 
     def ready(self) -> None:
@@ -223,18 +279,13 @@ class RemoteWorker:
         return self._known
 
 
-def hire(context: StageContext, own: Worker) -> AbstractContextManager[Crew]:
-    """The stage's crew: an actor for each core of the cluster's workers.
-
-    Args:
-        context: The stage.
-        own: Who works where that is one core only.
-    """
+def hire(context: StageContext) -> AbstractContextManager[Crew]:
+    """The stage's crew: a process for each core of the cluster's workers, this one among them."""
     cluster = context.cluster
     count = cluster.max_workers * max(1, int(cluster.resources_per_worker.cpu))
     if count == 1:
-        return nullcontext(Alone(own))
-    return RayCrew(context, own, count, is_large=_is_large(context))
+        return nullcontext(Alone())
+    return RayCrew(context, count - 1, is_large=_is_large(context))
 
 
 def _is_large(context: StageContext) -> bool:

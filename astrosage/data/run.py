@@ -50,7 +50,8 @@ def run(context: StageContext) -> None:
     """
     spec = context.stage.body
     assert isinstance(spec, PrepareSpec)
-    _Preparation(context, spec).run()
+    with hire(context) as crew:
+        _Preparation(context, spec).run(crew)
 
 
 @contextmanager
@@ -76,18 +77,19 @@ class _Preparation:
         self.end_id = end_id
         self.pad_id = end_id if pad_id is None else int(pad_id)
 
-    def run(self) -> None:
+    def run(self, crew: Crew) -> None:
         """Read, tokenise, pack, write."""
         field = f"{self.field}.pack.sequenceLength"
         check_model(self.model, self.tokenizer, self.length, field)
         index, questions = self._questions()
         worker = Worker(self.spec, self.field, self.tokenizer, index)
+        crew.lead(worker)
         storage = self.context.directory.storage
         with half_made(storage, self.context.key) as folder:
             earlier = earlier_data(self.context, self.spec.deduplication, self.field)
             cleaner = worker.examiner.cleaner
             self.work = Work(self.spec, self.field, folder, earlier, cleaner, self.pad_id)
-            with hire(self.context, worker) as crew, _rare_collections():
+            with _rare_collections():
                 self._fill(crew)
             self._check_not_empty()
             summaries = {name: split.finish() for name, split in self.work.splits.items()}

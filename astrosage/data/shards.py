@@ -32,6 +32,7 @@ from astrosage.data.pickled import Pickled
 ROWS_PER_SHARD = 8192
 ARRAYS = ("tokens", "segments", "mask")
 DOCUMENTS = "documents.jsonl"
+_LINE = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ def summary(writer: ShardWriter, groups: Sequence[Rows], documents: int) -> Spli
 
 def count_tokens(pieces: Sequence[Piece]) -> tuple[int, int]:
     """Tokens of pieces, and how many of them are targets."""
-    return sum(len(p.ids) for p in pieces), sum(int(p.learned.sum()) for p in pieces)
+    return sum(len(p.ids) for p in pieces), sum(int(np.count_nonzero(p.learned)) for p in pieces)
 
 
 def _arrays(
@@ -298,4 +299,4 @@ def _write_documents(
             for p in pieces
         ]
         line = {"split": split, "row": row, "documents": entries}
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(_LINE.encode(line) + "\n")

@@ -1,8 +1,9 @@
 """Packing as the pieces come, so that memory does not grow with the corpus.
 
-Pieces wait until a window of them is full: 2**19 pieces or 2**27 tokens, about 1 GiB. Each window
-is packed by itself, so a corpus of one window, as most are, is packed as a whole; of a larger one
-no row holds pieces of two windows. A window depends on the order of the records alone.
+Pieces wait until a window of them is full: 8,192 rows of tokens, as a shard has, but at most 2**27
+tokens (about 1 GiB) or 2**19 pieces. Each window is packed by itself, so no row holds pieces of
+two. Larger ones would save some hundredths of a percent of padding, and keep workers waiting while
+they are packed. A window depends on the order of the records alone.
 
 For a run that goes on after an interruption, the pieces that wait are stored part after part.
 """
@@ -32,6 +33,7 @@ from astrosage.data.shards import (
 
 WINDOW_PIECES = 1 << 19
 WINDOW_TOKENS = 1 << 27
+WINDOW_ROWS = ROWS_PER_SHARD
 
 
 class WindowedSplit:
@@ -52,7 +54,9 @@ class WindowedSplit:
         self._folder, self._name, self._row_length = folder, name, row_length
         self._writer = ShardWriter(folder, name, row_length, pad_id, ROWS_PER_SHARD)
         self._groups: dict[str, list[Piece]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
         self._pieces = self._tokens = 0
+        self._most_tokens = min(WINDOW_TOKENS, WINDOW_ROWS * row_length)
         self._rows: list[Rows] = []
         # Of the pieces that wait, those that are not stored yet, and since which part they are.
         self._fresh: list[tuple[str, Sequence[Piece]]] = []
@@ -63,7 +67,7 @@ class WindowedSplit:
         """Take up a document's pieces; rows have pieces of one group only."""
         self._take(group, pieces)
         self._fresh.append((group, pieces))
-        if self._pieces >= WINDOW_PIECES or self._tokens >= WINDOW_TOKENS:
+        if self._pieces >= WINDOW_PIECES or self._tokens >= self._most_tokens:
             self._flush()
 
     def finish(self) -> SplitSummary:
@@ -133,6 +137,8 @@ class WindowedSplit:
 
     def _take(self, group: str, pieces: Sequence[Piece]) -> None:
         tokens, learned = count_tokens(pieces)
+        known = self._counts.get(group, (0, 0))
+        self._counts[group] = known[0] + tokens, known[1] + learned
         self._groups.setdefault(group, []).extend(pieces)
         self._pieces += len(pieces)
         self._tokens += tokens
@@ -141,10 +147,11 @@ class WindowedSplit:
     def _flush(self) -> None:
         for group, pieces in self._groups.items():
             rows = pack_group(pieces, self._row_length)
-            tokens, learned = count_tokens(pieces)
-            self._note(Rows(group, self._writer.sequences, len(rows), tokens, learned))
+            counts = self._counts[group]
+            self._note(Rows(group, self._writer.sequences, len(rows), *counts))
             self._writer.add(rows)
-        self._groups, self._pieces, self._tokens = {}, 0, 0
+        self._groups, self._counts = {}, {}
+        self._pieces = self._tokens = 0
         self._fresh, self._since = [], None
 
     def _note(self, rows: Rows) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from astrosage.data.naming import short_names
 from astrosage.report import data_card
 from astrosage.report.facts import StageFacts
 from astrosage.report.text import Html, count, join, percent, table, tag
@@ -114,14 +115,16 @@ def _losses(report: Mapping[str, Any]) -> Html:
 
 def _shares(report: Mapping[str, Any]) -> Html:
     rows = []
-    for share in report.get("shares") or []:
+    shares = report.get("shares") or []
+    names = short_names([str(share.get("path", "")) for share in shares])
+    for share in shares:
         tokens = [share.get(k) for k in ("trainTokens", "validationTokens", "tokens")]
         known = [t for t in tokens if isinstance(t, int)]
         rows.append(
             (
                 tag(
                     "code",
-                    "/".join(str(share.get("path", "")).rsplit("/", 2)[-2:]),
+                    names[str(share.get("path", ""))],
                     title=str(share.get("path")),
                 ),
                 share.get("role") or share.get("split"),

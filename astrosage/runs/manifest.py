@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from astrosage.errors import StorageError
 
 NAME = "manifest.json"
 FORMAT_VERSION = 1
+_HASHED_AT_ONCE = 4  # files; hashing lets other threads work
 
 
 def sha256_file(path: Path) -> str:
@@ -43,10 +46,10 @@ def write(
         extra: Further plain data to keep, such as token counts.
     """
     files = {e["path"]: e for e in known}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and path.name != NAME and name not in files:
-            files[name] = entry(path, name)
+    found = [(p, p.relative_to(folder).as_posix()) for p in folder.rglob("*") if p.is_file()]
+    fresh = [(p, name) for p, name in found if p.name != NAME and name not in files]
+    with ThreadPoolExecutor(min(_HASHED_AT_ONCE, os.cpu_count() or 1)) as threads:
+        files |= {e["path"]: e for e in threads.map(lambda pair: entry(*pair), fresh)}
     listed = [files[name] for name in sorted(files)]
     content = {"formatVersion": FORMAT_VERSION, "key": key, "files": listed, **extra}
     temporary = folder / f".{NAME}.tmp"

@@ -1,4 +1,4 @@
-"""Two workers of a prepare stage beside one, on a machine whose speed drifts.
+"""A prepare stage with two workers beside one with one, on a machine whose speed drifts.
 
 python benchmarks/data/scaling.py --megabytes 100
 python benchmarks/data/scaling.py --latex FOLDER --megabytes 60
@@ -6,8 +6,12 @@ python benchmarks/data/scaling.py --latex FOLDER --megabytes 60
 Runs of ``whole.py`` with one worker and with two take turns of a few seconds, by SIGSTOP and
 SIGCONT: all processes of one stand still while those of the other work. So both meet the machine as
 it is in the same minutes, and the ratio of their times does not depend on the hour. Turns are as
-long as each run's part of the work, so that both end at about the same time. What is stopped holds
+long as each run's part of the work, so that all end at about the same time. What is stopped holds
 its memory. Then, of each process that took part, its seconds of a core.
+
+Two runs with one worker each, beside each other, take turns with them: they share nothing but the
+machine, so twice the time of one over theirs is what its second core is worth in that hour, and no
+program gets more from two workers.
 
 With ``--share 0.5``, what would have a core of its own where there are enough is held to half of
 one: each worker, the stage's own process, and Ray's together. So two cores stand for four that are
@@ -33,8 +37,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from whole import BEGAN, family, make_corpus
 
-TURNS = {1: 5.0, 2: 3.0}
-"""Seconds, by workers."""
+TURNS = {"one": 18.0, "two": 10.0, "apart": 18.0}
+"""Seconds."""
 _TICK = os.sysconf("SC_CLK_TCK")
 _SHOWN = 0.3  # seconds of a core, from which a process is told
 
@@ -53,95 +57,121 @@ def main() -> int:
         if not corpus.exists():
             make_corpus(corpus, options)
         more = [f"--latex={options.latex}"] if options.latex is not None else []
-        runs = [Run(n, corpus, Path(scratch) / str(n), more, options.share) for n in TURNS]
+        runs = {
+            "one": Run("one", 1, corpus, Path(scratch), more, options.share),
+            "two": Run("two", 2, corpus, Path(scratch), more, options.share),
+            "apart": Run("apart", 1, corpus, Path(scratch), more, options.share, copies=2),
+        }
         try:
-            take_turns(runs)
+            take_turns(list(runs.values()))
         finally:
-            for run in runs:
+            for run in runs.values():
                 run.end()
-    one, two = (run.told() for run in runs)
-    found = {"one": one, "two": two, "timesAsFast": round(one["seconds"] / two["seconds"], 3)}
+    found = {name: run.told() for name, run in runs.items()}
+    one, two, apart = (told["seconds"] for told in found.values())
+    found["timesAsFast"] = {"two": round(one / two, 3), "apart": round(2 * one / apart, 3)}
     print(json.dumps(found, indent=2))
     return 0
 
 
 class Run:
-    """A run of ``whole.py``, standing still but for its turns."""
+    """One of ``whole.py``, or copies of it beside each other, standing still but for its turns."""
 
     def __init__(
-        self, workers: int, corpus: Path, scratch: Path, more: list[str], share: float | None
+        self,
+        name: str,
+        workers: int,
+        corpus: Path,
+        scratch: Path,
+        more: list[str],
+        share: float | None,
+        copies: int = 1,
     ) -> None:
-        scratch.mkdir()
-        self.workers, self.seconds = workers, 0.0
-        self._shares = Shares(share, workers) if share is not None else None
-        self.result: dict[str, Any] | None = None
+        self.name, self.seconds = name, 0.0
+        self.results: dict[int, dict[str, Any]] = {}
+        self._processes: list[subprocess.Popen[str]] = []
+        self._shares = Shares(share, name) if share is not None else None
+        slowed = sum(TURNS.values()) / TURNS[name]
         whole = str(Path(__file__).with_name("whole.py"))
-        options = ["--only", f"--corpus={corpus}", f"--workers={workers}", f"--scratch={scratch}"]
-        self._process = subprocess.Popen(
-            [sys.executable, whole, *options, *more],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-        )
-        assert self._process.stdout is not None
-        self._output = self._process.stdout
-        while (line := self._output.readline().strip()) != BEGAN:
-            if not line and self._process.poll() is not None:
-                raise SystemExit(f"whole.py with {workers} workers ended early")
+        options = ["--only", f"--corpus={corpus}", f"--workers={workers}", f"--slowed={slowed}"]
+        for copy in range(copies):
+            own = scratch / f"{name}-{copy}"
+            own.mkdir()
+            process = subprocess.Popen(
+                [sys.executable, whole, *options, f"--scratch={own}", *more],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            )
+            self._processes.append(process)
+            assert process.stdout is not None
+            while (line := process.stdout.readline().strip()) != BEGAN:
+                if not line and process.poll() is not None:
+                    raise SystemExit(f"whole.py with {workers} workers ended early")
+            self._signal(signal.SIGSTOP)
         self._first = self._used()
         self._last = dict(self._first)
-        self._signal(signal.SIGSTOP)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all copies have ended."""
+        return len(self.results) == len(self._processes)
 
     def turn(self, seconds: float) -> None:
         """Work for so long, or to the end."""
         self._signal(signal.SIGCONT)
         began = time.monotonic()
-        ready: list[Any] = []
-        while not ready and (left := began + seconds - time.monotonic()) > 0:
+        while not self.is_done and (left := began + seconds - time.monotonic()) > 0:
             if self._shares is not None:
-                self._shares.keep(self._process.pid)
+                for process in self._processes:
+                    self._shares.keep(process.pid)
                 left = min(left, 0.2)  # there may be new processes then
-            ready, _, _ = select.select([self._output], [], [], left)
-        self._last |= self._used()
-        if ready:
-            self.seconds += time.monotonic() - began
-            self.result = json.loads(self._output.readline())
-            return
-        self._signal(signal.SIGSTOP)
+            waiting = {p.stdout: p for p in self._processes if p.pid not in self.results}
+            ready, _, _ = select.select(list(waiting), [], [], left)
+            if ready:
+                self._last |= self._used()
+            for output in ready:
+                self.results[waiting[output].pid] = json.loads(output.readline())
         self.seconds += time.monotonic() - began
+        if not self.is_done:
+            self._last |= self._used()
+            self._signal(signal.SIGSTOP)
 
     def told(self) -> dict[str, Any]:
         """What came of it."""
-        assert self.result is not None
         cores = {
             f"{name} ({process})": round(used - self._first.get(process, ("", 0.0))[1], 1)
             for process, (name, used) in self._last.items()
         }
+        results = list(self.results.values())
         return {
-            "workers": self.workers,
-            "megabytes": self.result["megabytes"],
-            "tokens": self.result["tokens"],
+            "megabytes": results[0]["megabytes"],
+            "tokens": [result["tokens"] for result in results],
             "seconds": round(self.seconds, 1),
             "coreSeconds": {name: used for name, used in cores.items() if used >= _SHOWN},
         }
 
     def end(self) -> None:
         """Leave nothing running."""
-        if self._process.poll() is None and self.result is None:
+        if not self.is_done:
             self._signal(signal.SIGKILL)
-        self._process.wait()
+        for process in self._processes:
+            process.wait()
         if self._shares is not None:
             self._shares.end()
 
+    def _members(self) -> list[int]:
+        return [member for process in self._processes for member in family(process.pid)]
+
     def _signal(self, number: signal.Signals) -> None:
-        for process in family(self._process.pid):
+        for process in self._members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
 
     def _used(self) -> dict[int, tuple[str, float]]:
         """Of each process, what it is called and its seconds of a core up to its last turn."""
         found = {}
-        for process in family(self._process.pid):
+        for process in self._members():
             with contextlib.suppress(OSError):
                 name, rest = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)
                 user, system = map(int, rest.split()[11:13])
@@ -154,18 +184,18 @@ class Shares:
 
     Args:
         share: Of a core, for each worker, for the stage's own process and for all others together.
-        workers: How many there are.
+        name: Of the run.
     """
 
-    def __init__(self, share: float, workers: int) -> None:
-        self._quota, self._workers = int(share * 100_000), workers
+    def __init__(self, share: float, name: str) -> None:
+        self._quota, self._run = int(share * 100_000), name
         self._groups: dict[int, Path] = {}
 
     def keep(self, stage: int) -> None:
         """Hold those of a stage's processes that are not held yet."""
         for process in family(stage):
             name = self._name(process, stage)
-            group = Path(f"/sys/fs/cgroup/cpu/astrosage-{self._workers}-{name}")
+            group = Path(f"/sys/fs/cgroup/cpu/astrosage-{self._run}-{name}")
             if self._groups.get(process) == group:
                 continue
             group.mkdir(exist_ok=True)
@@ -193,8 +223,8 @@ def take_turns(runs: list[Run]) -> None:
     left = list(runs)
     while left:
         for run in left:
-            run.turn(TURNS[run.workers])
-        left = [run for run in left if run.result is None]
+            run.turn(TURNS[run.name])
+        left = [run for run in left if not run.is_done]
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--latex", type=Path, help="Where chapters in LaTeX lie.")
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--memory", action="store_true", help="Watch memory; takes time.")
+    parser.add_argument("--slowed", type=float, default=1.0, help=argparse.SUPPRESS)
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -106,15 +107,16 @@ def papers(folder: Path, chapters: Path, megabytes: float) -> None:
 def prepare(options: argparse.Namespace) -> dict[str, Any]:
     """Run the stage in this process."""
     from astrosage.context import StageContext
+    from astrosage.data import checkpoints
     from astrosage.data.run import run
     from astrosage.runs import manifest
     from astrosage.spec.load import parse
 
+    checkpoints.SECONDS *= options.slowed  # as many as if it had the machine all the time
     if options.workers > 1:
         import ray
 
-        # One more than workers: a stage's own task gives its core back while it waits.
-        ray.init(num_cpus=options.workers + 1, include_dashboard=False, log_to_driver=False)
+        ray.init(num_cpus=options.workers, include_dashboard=False, log_to_driver=False)
         time.sleep(SETTLING_SECONDS)
     every = options.cleaning == "all"
     source = {"path": f"{options.corpus}/*.jsonl"}

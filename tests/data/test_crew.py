@@ -5,6 +5,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ from tests.data import preparing
 
 pytestmark = pytest.mark.api
 SOURCE = Source(path="f")
-TWO = {"workers": 2, "resourcesPerWorker": {"cpu": 1}}
+THREE = {"workers": 3, "resourcesPerWorker": {"cpu": 1}}  # this process and two actors
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def context(tmp_path: Path, tiny_model: Path) -> StageContext:
-    return preparing.context(tmp_path, tiny_model, "weights", run="two", **TWO)
+    return preparing.context(tmp_path, tiny_model, "weights", run="three", **THREE)
 
 
 def worker_of(context: StageContext) -> Worker:
@@ -50,14 +51,23 @@ def worker_of(context: StageContext) -> Worker:
     return Worker(spec, "prepare", load_tokenizer(context.model_path(spec.model)), index)
 
 
-def joined(made: RayCrew) -> RayCrew:
-    """The crew once both actors work."""
-    until = time.monotonic() + 100
-    while made.joined < 2 and time.monotonic() < until:
-        list(made.map("examine", [Batch([], SOURCE, "s")], lambda b: b))
-        time.sleep(0.2)
-    assert made.joined == 2
-    return made
+class Complete(RayCrew):
+    """A crew that begins once all its actors work."""
+
+    def lead(self, own: Worker) -> None:
+        super().lead(own)
+        until = time.monotonic() + 100
+        while self.joined < self._count and time.monotonic() < until:
+            list(self.map("examine", [Batch([], SOURCE, "s")], lambda b: b))
+            time.sleep(0.2)
+        assert self.joined == self._count
+
+
+@contextmanager
+def complete(context: StageContext, own: Worker, count: int = 2) -> Iterator[RayCrew]:
+    with Complete(context, count, is_large=True) as made:
+        made.lead(own)
+        yield made
 
 
 def texts(count: int, bad: int | None = None) -> list[Record]:
@@ -68,17 +78,16 @@ def texts(count: int, bad: int | None = None) -> list[Record]:
 
 
 def test_batches_come_back_in_order_and_as_one_worker_makes_them(
-    cluster: None, context: StageContext, monkeypatch: pytest.MonkeyPatch
+    cluster: None, context: StageContext
 ) -> None:
-    monkeypatch.setattr(crew, "LARGE_BYTES", 1)
     own = worker_of(context)
     batches = [Batch(texts(n), SOURCE, "s") for n in (1, 500, 0, 3, 40, 1, 1, 1, 200, 2)]
-    made = hire(context, own)
-    assert isinstance(made, RayCrew)
-    with joined(made):
+    with complete(context, own) as made:
         found = list(made.map("examine", enumerate(batches), lambda item: item[1]))
         assert [number for (number, _), _ in found] == list(range(len(batches)))
-        alone = Alone(own).map("examine", batches, lambda b: b)
+        one = Alone()
+        one.lead(own)
+        alone = one.map("examine", batches, lambda b: b)
         for (_, examined), (_, expected) in zip(found, alone, strict=True):
             assert examined.steps == expected.steps
             assert examined.cleaning == expected.cleaning
@@ -91,12 +100,37 @@ def test_batches_come_back_in_order_and_as_one_worker_makes_them(
                 yield batches[0]
 
         next(made.map("examine", endless(), lambda b: b))
-        assert seen[0] <= crew._AHEAD * 2  # no more is read than is under way
+        assert seen[0] <= crew._AHEAD * 2 + crew._OWN_AHEAD  # no more is read than is under way
 
 
-def test_a_worker_that_died_is_started_again(cluster: None, context: StageContext) -> None:
+def test_the_process_works_when_its_actors_have_enough_to_do(
+    cluster: None, context: StageContext
+) -> None:
+    own = worker_of(context)
+    mine: list[int] = []
+    batches = [Batch(texts(400), SOURCE, str(n)) for n in range(60)]
+
+    class Telling:
+        def examine(self, batch: Batch) -> Any:
+            mine.append(int(batch.field))
+            return own.examine(batch)
+
+    with complete(context, own) as made:
+        made._own = Telling()  # type: ignore[assignment]
+        found = list(made.map("examine", batches, lambda b: b))
+    assert [batch.field for batch, _ in found] == [str(n) for n in range(60)]
+    assert {examined.records for _, examined in found} == {400}
+    assert mine[0] == crew._AHEAD * 2, "the first ones are the actors'"
+    assert 3 < len(mine) < 60 - crew._AHEAD * 2
+
+
+def test_a_worker_that_died_is_started_again(
+    cluster: None, context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches = [Batch(texts(50), SOURCE, "s") for _ in range(30)]
-    with joined(RayCrew(context, worker_of(context), 2, is_large=True)) as made:
+    with complete(context, worker_of(context)) as made:
+        made._own = None  # type: ignore[assignment]  # only actors have done what is seen
+        monkeypatch.setattr(crew, "_AHEAD", len(batches))
         results = made.map("examine", batches, lambda b: b)
         next(results)
         gc.collect()  # nothing of what it was made with may be gone
@@ -110,7 +144,7 @@ def test_an_error_is_that_of_the_first_record_that_fails(
 ) -> None:
     data = context.job_data["spec"]["stages"][0]["prepare"]["decontaminate"]
     data["action"] = "fail"
-    with joined(RayCrew(context, worker_of(context), 2, is_large=True)) as made:
+    with complete(context, worker_of(context)) as made:
         chosen = [
             [Chosen(r, "train", 1, account(), b"") for r in texts(9, bad)] for bad in (None, 4, 2)
         ]
@@ -142,6 +176,22 @@ def account() -> Any:
     return SourceAccount(SOURCE, False)
 
 
+def test_an_error_of_the_process_itself_waits_for_its_turn(
+    cluster: None, context: StageContext
+) -> None:
+    context.job_data["spec"]["stages"][0]["prepare"]["decontaminate"]["action"] = "fail"
+    batches = [
+        [Chosen(r, "train", 1, account(), b"") for r in texts(9, bad)]
+        for bad in (*[None] * crew._AHEAD, 4)
+    ]
+    with complete(context, worker_of(context), 1) as made:
+        results = made.map("encode", batches, lambda b: b)
+        for _ in range(crew._AHEAD):
+            assert len(next(results)[1].documents) == 9
+        with pytest.raises(DataError, match=r"line 4: holds evaluation question `q1`"):
+            next(results)
+
+
 @pytest.mark.parametrize("variant", preparing.VARIANTS)
 def test_any_number_of_workers_leaves_the_same_bytes(
     cluster: None,
@@ -154,18 +204,11 @@ def test_any_number_of_workers_leaves_the_same_bytes(
     monkeypatch.setattr("astrosage.data.checkpoints.SECONDS", 1e6)
     one = preparing.context(tmp_path, tiny_model, variant, run="one")
     run(one)
-    two = preparing.context(tmp_path, tiny_model, variant, run="two", **TWO)
-    ready: list[int] = []
-
-    def hired(context: StageContext, own: Any) -> RayCrew:
-        made = joined(RayCrew(context, own, 2, is_large=True))
-        ready.append(made.joined)
-        return made
-
-    monkeypatch.setattr("astrosage.data.run.hire", hired)
-    run(two)
-    assert ready == [2]
-    assert preparing.files(two) == preparing.files(one)
+    three = preparing.context(tmp_path, tiny_model, variant, run="three", **THREE)
+    monkeypatch.setattr(crew, "RayCrew", Complete)
+    monkeypatch.setattr(crew, "LARGE_BYTES", 1)
+    run(three)
+    assert preparing.files(three) == preparing.files(one)
 
 
 def test_a_small_corpus_asks_for_nobody(context: StageContext) -> None:
@@ -174,13 +217,13 @@ def test_a_small_corpus_asks_for_nobody(context: StageContext) -> None:
     one = preparing.context(
         Path(context.run_uri).parents[2], Path(context.job.spec.model), "weights", run="one"
     )
-    assert isinstance(hire(one, worker_of(one)).__enter__(), Alone)
+    assert isinstance(hire(one).__enter__(), Alone)
 
 
 def test_each_actor_has_its_share_of_short_and_of_long_batches(context: StageContext) -> None:
-    made = RayCrew(context, worker_of(context), 2)
+    made = RayCrew(context, 2)
     made._actors = SimpleNamespace(present=lambda: ["a", "b"])  # type: ignore[assignment]
-    given = Counter(
-        (method, made._least_busy(method)) for _ in range(10) for method in ("examine", "encode")
-    )
-    assert set(given.values()) == {5}
+    methods = ("examine", "encode") * crew._AHEAD * 2
+    given = Counter((method, made._free(method)) for method in methods)  # type: ignore[arg-type]
+    assert set(given.values()) == {crew._AHEAD}
+    assert made._free("examine") is None

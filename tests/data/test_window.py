@@ -82,6 +82,17 @@ def test_a_window_ends_by_tokens_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert split.finish().sequences == 2
 
 
+def test_a_window_has_no_more_tokens_than_a_shard_has_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "WINDOW_ROWS", 2)
+    split = WindowedSplit(tmp_path, "train", T, 99)
+    for piece in pieces(*[T] * 3):
+        split.add([piece])
+    assert split._tokens == T
+    assert split.finish().sequences == 3
+
+
 def test_documents_wait_in_order(tmp_path: Path) -> None:
     waiting = Waiting()
     for i in range(3):

@@ -89,7 +89,7 @@ def expand(project: Project, main: str) -> Expanded:
 class _Expander:
     def __init__(self, project: Project, main: str) -> None:
         self._project, self._main = project, main
-        self._state = State(Frames(main))
+        self._state = State(Frames(f"{project.name}: {main}"))
         self._fence = Fence()
         self._out: list[str] = []
         self._title: str | None = None
