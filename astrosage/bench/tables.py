@@ -54,7 +54,7 @@ def _jsonl(file: Path | str, field: str) -> Iterator[Row]:
             data = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{where}: broken JSON: {error.msg} at column {error.colno}",
+                f"{where}: broken JSON: {error.msg} at column {error.pos + 1}",
                 "each line must be one whole JSON object",
             ) from None
         if not isinstance(data, dict):

@@ -69,7 +69,7 @@ def parse_line(
         data = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{where}: broken JSON: {error.msg} at column {error.colno}",
+            f"{where}: broken JSON: {error.msg} at column {error.pos + 1}",
             "each line of a .jsonl file must be one whole JSON object",
         ) from None
     if not isinstance(data, dict):

@@ -6,6 +6,7 @@ Pure and light: it reads files and configurations, starts nothing, and imports n
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -301,6 +302,12 @@ def _warnings(job: AstroJob, stages: Sequence[Stage], machine: Machine | None) -
             )
         if stage.generate:
             yield from _generating(f"{graph.path_of(job, stage)}.generate", stage.generate)
+        for name in dict.fromkeys(e.api_key_env for e in stage.endpoints):
+            if machine is not None and name and not os.environ.get(name, "").strip():
+                yield (
+                    f"{graph.path_of(job, stage)}: `apiKeyEnv` names {name}, which is not set in "
+                    "this shell; export it, or the stage fails"
+                )
     for field, cluster in _clusters(job, stages):
         if machine is not None and isinstance(cluster.workers, Elastic):
             fits = int(machine.cpus // cluster.resources_per_worker.cpu)

@@ -93,6 +93,32 @@ def test_decontamination_that_is_off_is_warned_of(tmp_path: Path, tiny_model: Pa
     assert "spec.stages[0].prepare.decontaminate" in warning
 
 
+def test_a_key_that_this_shell_does_not_have_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.md").write_text("Stars shine.")
+    service = {"url": "https://api.example.org/v1", "model": "m", "apiKeyEnv": "WRITER_KEY"}
+    made = {
+        "sources": [{"path": str(tmp_path / "a.md")}],
+        "writer": service,
+        "grader": {**service, "model": "n"},
+        "budget": {"tokens": 1000},
+    }
+    spec = {
+        "model": "m",
+        "storage": str(tmp_path / "runs"),
+        "stages": [{"name": "qa", "generate": made}],
+    }
+    job = parse({"metadata": {"name": "r"}, "spec": spec})
+    monkeypatch.delenv("WRITER_KEY", raising=False)
+    told = preflight.check(job, job.spec.stages, machine=Machine.here())
+    assert [w for w in told if "WRITER_KEY, which is not set in this shell" in w] == told[-1:]
+    assert not [w for w in preflight.check(job, job.spec.stages) if "WRITER_KEY" in w]
+    monkeypatch.setenv("WRITER_KEY", "secret")
+    told = preflight.check(job, job.spec.stages, machine=Machine.here())
+    assert not [w for w in told if "WRITER_KEY" in w or "secret" in w]
+
+
 def test_batch_size_that_workers_do_not_divide(tmp_path: Path, tiny_model: Path) -> None:
     job = make(tmp_path, tiny_model, cluster={"workers": 3})
     refused(job, SpecError, "spec.stages[1].train.globalBatchSize: 8", "3 workers", "6 or 9")
