@@ -1,9 +1,9 @@
 """Packing as the pieces come, so that memory does not grow with the corpus.
 
-Pieces wait until a window of them is full: 8,192 rows of tokens, as a shard has, but at most 2**27
-tokens (about 1 GiB) or 2**19 pieces. Each window is packed by itself, so no row holds pieces of
-two. Larger ones would save some hundredths of a percent of padding, and keep workers waiting while
-they are packed. A window depends on the order of the records alone.
+Pieces wait until a window of them is full: 2**24 tokens, or 8,192 rows of them where that is more,
+but at most 2**27 tokens (about 1 GiB) or 2**19 pieces. Each window is packed by itself, so no row
+holds pieces of two. Larger ones would save a tenth of a percent of padding at most, and keep workers
+waiting while they are packed. A window depends on the order of the records alone.
 
 For a run that goes on after an interruption, the pieces that wait are stored part after part.
 """
@@ -32,7 +32,7 @@ from astrosage.data.shards import (
 )
 
 WINDOW_PIECES = 1 << 19
-WINDOW_TOKENS = 1 << 27
+WINDOW_TOKENS = 1 << 24, 1 << 27
 WINDOW_ROWS = ROWS_PER_SHARD
 
 
@@ -56,7 +56,8 @@ class WindowedSplit:
         self._groups: dict[str, list[Piece]] = {}
         self._counts: dict[str, tuple[int, int]] = {}
         self._pieces = self._tokens = 0
-        self._most_tokens = min(WINDOW_TOKENS, WINDOW_ROWS * row_length)
+        fewest, most = WINDOW_TOKENS
+        self._most_tokens = min(most, max(fewest, WINDOW_ROWS * row_length))
         self._rows: list[Rows] = []
         # Of the pieces that wait, those that are not stored yet, and since which part they are.
         self._fresh: list[tuple[str, Sequence[Piece]]] = []

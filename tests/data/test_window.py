@@ -75,22 +75,33 @@ def test_no_piece_is_lost_over_windows(folder: Path, lengths: list[int], most: i
 
 
 def test_a_window_ends_by_tokens_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "WINDOW_TOKENS", 16)
+    monkeypatch.setattr(window, "WINDOW_TOKENS", (16, 16))
     split = WindowedSplit(tmp_path, "train", T, 99)
     for piece in pieces(10, 6, 5, 5):
         split.add([piece])
     assert split.finish().sequences == 2
 
 
-def test_a_window_has_no_more_tokens_than_a_shard_has_places(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("bounds", "rows", "found"),
+    [((3, 99), 2, 2 * T), ((3 * T, 99), 2, 3 * T), ((3, T), 2, T)],
+)
+def test_a_window_is_of_rows_between_two_bounds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bounds: tuple[int, int],
+    rows: int,
+    found: int,
 ) -> None:
-    monkeypatch.setattr(window, "WINDOW_ROWS", 2)
+    monkeypatch.setattr(window, "WINDOW_TOKENS", bounds)
+    monkeypatch.setattr(window, "WINDOW_ROWS", rows)
     split = WindowedSplit(tmp_path, "train", T, 99)
-    for piece in pieces(*[T] * 3):
+    waited = []
+    for piece in pieces(*[T] * 7):
         split.add([piece])
-    assert split._tokens == T
-    assert split.finish().sequences == 3
+        waited.append(split._tokens)
+    assert split.finish().sequences == 7
+    assert waited.index(0) + 1 == found // T
 
 
 def test_documents_wait_in_order(tmp_path: Path) -> None:
