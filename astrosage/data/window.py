@@ -2,8 +2,8 @@
 
 Pieces wait until a window of them is full: 2**24 tokens, or 8,192 rows of them where that is more,
 but at most 2**27 tokens (about 1 GiB) or 2**19 pieces. Each window is packed by itself, so no row
-holds pieces of two. Larger ones would save a tenth of a percent of padding at most, and keep workers
-waiting while they are packed. A window depends on the order of the records alone.
+holds pieces of two. Larger ones would save a tenth of a percent of padding at most, and keep
+workers waiting while they are packed. A window depends on the order of the records alone.
 
 For a run that goes on after an interruption, the pieces that wait are stored part after part.
 """
