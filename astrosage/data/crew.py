@@ -77,6 +77,9 @@ class Crew(Protocol):
     def lead(self, own: Worker) -> None:
         """Take this process's worker, which others are like; before there is work."""
 
+    def leave(self) -> None:
+        """Give back what others took, once there is no more work."""
+
     def map(
         self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
     ) -> Iterator[tuple[Item, Any]]:
@@ -96,6 +99,9 @@ class Alone:
     def lead(self, own: Worker) -> None:
         """See :meth:`Crew.lead`."""
         self._own = own
+
+    def leave(self) -> None:
+        """See :meth:`Crew.leave`."""
 
     def map(
         self, method: Method, items: Iterable[Item], payload: Callable[[Item], Any]
@@ -131,9 +137,14 @@ class RayCrew:
             self._actors = _actors(self._context, self._count)
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._actors is not None:
-            self._actors.__exit__(*error)
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """See :meth:`Crew.leave`."""
+        actors, self._actors = self._actors, None
+        if actors is not None:
+            actors.__exit__()
 
     def lead(self, own: Worker) -> None:
         """See :meth:`Crew.lead`."""

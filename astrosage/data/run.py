@@ -91,6 +91,7 @@ class _Preparation:
             self.work = Work(self.spec, self.field, folder, earlier, cleaner, self.pad_id)
             with _rare_collections():
                 self._fill(crew)
+            crew.leave()  # hashing large sources takes long, and needs none of it
             self._check_not_empty()
             summaries = {name: split.finish() for name, split in self.work.splits.items()}
             # Hashed outside the writing block: an error here is the source's.
