@@ -83,6 +83,7 @@ class Pipeline:
         self._run, self._job, self._stages = run, job, stages
         self._monitor = Monitor(run, job, stages, attempt)
         self._running: Stage | None = None
+        self._importing = False
 
     def execute(self) -> int:
         """Run all stages; returns the exit code and leaves the outcome in progress.json."""
@@ -93,8 +94,6 @@ class Pipeline:
             self._monitor.mirror(_log_folder())
             # After Ray, which sets a handler of its own.
             signal.signal(signal.SIGTERM, self._stop)
-            if any(s.kind == "train" for s in self._stages):
-                _import_ahead("ray.train.torch")
             for stage in self._stages:
                 self._run_stage(stage)
         except Interrupted as error:
@@ -166,12 +165,23 @@ class Pipeline:
             "spec.json", {"key": key, "kind": stage.kind, "spec": stage.body.to_yaml_dict()}
         )
         log.info("stage %s (%s) starts", stage.name, stage.kind)
+        self._import_ahead()
         began = time.time()
         job = with_places(self._job, self._run)
         context = StageContext(job.to_yaml_dict(), stage.name, self._run.uri, key)
         facts = _run_body(stage.kind, context)
         self._record(stage, key, inputs, began, facts)
         log.info("stage %s is finished after %.1f s", stage.name, time.time() - began)
+
+    def _import_ahead(self) -> None:
+        """Import what a later training needs while an earlier stage runs elsewhere.
+
+        Not in a daemon thread: the interpreter would end under the import, and hang.
+        """
+        if self._importing or not any(s.kind == "train" for s in self._stages):
+            return
+        self._importing = True
+        threading.Thread(target=importlib.import_module, args=("ray.train.torch",)).start()
 
     def _take_over(self, stage: Stage, key: str) -> bool:
         """Take the stage from the run that this one is a fork of, if it is the same there."""
@@ -280,11 +290,6 @@ def _log_folder() -> str | None:
 
     node = getattr(ray._private.worker, "_global_node", None)
     return str(node.get_logs_dir_path()) if node is not None else None
-
-
-def _import_ahead(module: str) -> None:
-    """Import what a later stage needs while an earlier one runs elsewhere."""
-    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def _run_body(kind: str, context: StageContext) -> Any:
