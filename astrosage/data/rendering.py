@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from astrosage.data.conversations.messages import Message
+from astrosage.data.conversations.messages import Message, is_learnt
 from astrosage.data.conversations.traces import parted
 from astrosage.data.records import Record
 from astrosage.errors import DataError
@@ -83,7 +83,7 @@ class Renderer:
                     "write it in another way, since it would end or forge a turn, or set the "
                     "source's `onError: skip`",
                 )
-        answers = [i for i, m in enumerate(record.messages) if m["role"] == "assistant"]
+        answers = [i for i, m in enumerate(record.messages) if is_learnt(m)]
         chosen = answers[-1:] if self._options.learn == "last" else answers
         return [self._turn(record, i) for i in chosen]
 
@@ -195,9 +195,10 @@ class Renderer:
             ) from None
 
     def _apply(self, messages: Sequence[Message], prompt: bool = False) -> str:
+        shown = [{"role": m["role"], "content": m["content"]} for m in messages]
         return str(
             self._tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=prompt
+                shown, tokenize=False, add_generation_prompt=prompt
             )
         )
 

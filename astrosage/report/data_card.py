@@ -89,6 +89,7 @@ def cleaning(card: Mapping[str, Any]) -> Html:
 
 _CHAT = {
     "answers": "Answers learnt",
+    "unweighted": "Answers with a weight of 0: shown, not learnt",
     "answersCut": "Answers cut off for their length",
     "split": "Conversations with a sequence for each answer",
     "sequences": "Sequences of those",

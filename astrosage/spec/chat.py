@@ -61,7 +61,7 @@ class Chat(SpecModel):
     """How conversations become training sequences."""
 
     learn: Literal["all", "last"] = "all"
-    """Which of the assistant's turns are learnt."""
+    """Which of the assistant's turns are learnt, but for those with `weight: 0`."""
     over_long: Literal["cut", "drop"] = "cut"
     """A conversation over `pack.sequenceLength` loses its last turns (`cut`), or is left out
     (`drop`); a first answer that is too long is left out in any case. Both are counted."""

@@ -83,6 +83,7 @@ content = st.builds(
     exchanges=st.lists(st.tuples(content, content), min_size=1, max_size=3),
     template=st.sampled_from(list(TEMPLATES)),
     unanswered=st.booleans(),
+    weights=st.lists(st.booleans(), min_size=3, max_size=3),
 )
 def test_exactly_the_answers_and_their_ends_are_learnt(
     tokenizer: Any,
@@ -90,14 +91,25 @@ def test_exactly_the_answers_and_their_ends_are_learnt(
     exchanges: list[tuple[str, str]],
     template: str,
     unanswered: bool,
+    weights: list[bool],
 ) -> None:
+    weights = weights[: len(exchanges) - 1] + [True]
     turns = [("system", system)] if system is not None else []
     for question, answer in exchanges:
         turns += [("user", question), ("assistant", answer)]
     if unanswered:
         turns.append(("user", "And then?"))
-    ((found,),) = encoder(tokenizer, template).encode([record(*turns)])
-    expected = [answer + TEMPLATES[template] for _, answer in exchanges]
+    chat = record(*turns)
+    answers = [m for m in chat.messages if m["role"] == "assistant"]
+    for message, weight in zip(answers, weights, strict=False):
+        if not weight:
+            message["weight"] = "0"
+    ((found,),) = encoder(tokenizer, template).encode([chat])
+    expected = [
+        answer + TEMPLATES[template]
+        for (_, answer), weight in zip(exchanges, weights, strict=True)
+        if weight
+    ]
     assert learned_texts(tokenizer, found) == expected
     assert found.learned[-1] == 1
     assert not found.learned[0]

@@ -69,19 +69,29 @@ exchange = st.tuples(content, st.just("") | content, content)
     name=st.sampled_from(list(FAMILIES)),
     system=st.none() | content,
     exchanges=st.lists(exchange, min_size=1, max_size=3),
+    shown=st.integers(0, 2),
     learn=st.sampled_from(["all", "last"]),
 )
 def test_what_is_learnt_is_what_the_model_has_to_write(
-    tokenizers: dict[str, Any], name: str, system: str | None, exchanges: list[Exchange], learn: Any
+    tokenizers: dict[str, Any],
+    name: str,
+    system: str | None,
+    exchanges: list[Exchange],
+    shown: int,
+    learn: Any,
 ) -> None:
     family, tokenizer = FAMILIES[name], tokenizers[name]
     options = Chat(learn=learn, system="keep" if family.system else "merge")
-    chat = Policy(options).apply(record(system, exchanges))
+    shown = min(shown, len(exchanges) - 1)  # how many answers have no weight
+    given = record(system, exchanges)
+    for message in [m for m in given.messages if m["role"] == "assistant"][:shown]:
+        message["weight"] = "0"
+    chat = Policy(options).apply(given)
     (sequences,) = ChatEncoder(tokenizer, options).encode([chat])
-    expected = written(family, exchanges)
+    expected = written(family, exchanges)[shown:]
     assert learned(tokenizer, sequences) == (expected if learn == "all" else expected[-1:])
     # Each answer stands after the tokens that the model is served with.
-    asked = [i for i, m in enumerate(chat.messages) if m["role"] == "assistant"]
+    asked = [i for i, m in enumerate(chat.messages) if m["role"] == "assistant"][shown:]
     starts = [(s.ids, start) for s in sequences for start, _ in s.answers]
     for i, (ids, start) in zip(asked if learn == "all" else asked[-1:], starts, strict=True):
         served = tokenizer.apply_chat_template(

@@ -11,8 +11,10 @@ from astrosage.spec.base import nearest
 from astrosage.spec.chat import THINK_CLOSE, THINK_OPEN
 
 Message: TypeAlias = dict[str, str]
+"""``role`` and ``content``; an answer that is shown but not learnt has ``weight``, too."""
 
 ROLES = ("system", "user", "assistant")
+_NONE = "0"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,26 @@ def _message(item: Any, fields: Fields, where: str) -> Message:
     thought = item.get("reasoning_content")
     if isinstance(thought, str) and thought.strip():
         content = f"{THINK_OPEN}\n{thought.strip()}\n{THINK_CLOSE}\n\n{content}"
-    return {"role": _role(role, fields, where), "content": content}
+    message = {"role": _role(role, fields, where), "content": content}
+    if message["role"] == "assistant" and not _is_weighted(item, where):
+        message["weight"] = _NONE
+    return message
+
+
+def _is_weighted(item: Mapping[str, Any], where: str) -> bool:
+    """Whether an answer counts, as OpenAI's fine-tuning files and OpenHermes-2.5 say it."""
+    weight = item.get("weight")
+    if weight is None or weight in (0, 1):
+        return weight is None or bool(weight)
+    raise DataError(
+        f"{where}: `weight` is {weight!r}, 0 or 1 is needed",
+        "an answer with `weight: 0` is shown but not learnt; leave it out to learn it",
+    )
+
+
+def is_learnt(message: Mapping[str, str]) -> bool:
+    """Whether a message is an answer that the model shall learn to give."""
+    return message["role"] == "assistant" and message.get("weight") != _NONE
 
 
 def _text(content: Any) -> Any:
@@ -137,6 +158,11 @@ def check_order(messages: Sequence[Message], where: str, name: str = "messages")
         raise DataError(
             f"{where}: no assistant turn, so there is nothing to learn (roles: {', '.join(roles)})",
             'add {"role": "assistant", "content": …} or remove the record',
+        )
+    if not any(map(is_learnt, messages)):
+        raise DataError(
+            f"{where}: all answers have `weight: 0`, so there is nothing to learn",
+            "let one have `weight: 1`, or remove the record",
         )
     turns = roles[1:] if roles[0] == "system" else roles
     for i, role in enumerate(turns):

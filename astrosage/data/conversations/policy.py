@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from astrosage.data.conversations.messages import Message
+from astrosage.data.conversations.messages import Message, is_learnt
 from astrosage.data.conversations.traces import has_marks, parted
 from astrosage.data.records import Record
 from astrosage.spec.chat import Chat, State, reasoning_switch, with_system_prompt
@@ -32,7 +32,8 @@ class Policy:
             ``switchedOff``: records that were given a system prompt; ``offWithTrace``: records
             that say ``off`` and have a trace, which is dropped; ``onWithoutTrace``: records that
             say ``on`` and have none, which become ``off``; ``systemMerged``: records whose system
-            message went into the first user turn.
+            message went into the first user turn; ``unweighted``: answers that their record shows
+            but does not want learnt.
     """
 
     def __init__(self, options: Chat) -> None:
@@ -64,11 +65,14 @@ class Policy:
 
     def _count(self, messages: list[Message]) -> bool:
         """Whether what is learnt has a trace."""
-        answers = [m["content"] for m in messages if m["role"] == "assistant"]
-        thoughtful = [bool(parted(a).thought) for a in answers]
+        answers = [m for m in messages if m["role"] == "assistant"]
+        marked = [m for m in answers if has_marks(m["content"])]
+        thoughtful = [bool(parted(m["content"]).thought) for m in answers]
+        learnt = [t for m, t in zip(answers, thoughtful, strict=True) if is_learnt(m)]
         self.counts["traces"] += sum(thoughtful)
-        self.counts["emptyTraces"] += sum(map(has_marks, answers)) - sum(thoughtful)
-        return any(thoughtful[-1:] if self._options.learn == "last" else thoughtful)
+        self.counts["emptyTraces"] += len(marked) - sum(thoughtful)
+        self.counts["unweighted"] += len(answers) - len(learnt)
+        return any(learnt[-1:] if self._options.learn == "last" else learnt)
 
     def _recorded(self, messages: list[Message]) -> State | None:
         """What the system message says, if it says anything."""

@@ -141,6 +141,11 @@ def test_files_of_each_layout(tmp_path: Path, layout: str, kind: str) -> None:
                 {"role": "assistant", "content": "They stay."},
             ),
         ),
+        ({"messages": [TURNS[0], {**TURNS[1], "weight": 1}]}, TURNS),
+        (
+            {"conversations": [*FROM_TURNS[:1], {**FROM_TURNS[1], "weight": 0}, *FROM_TURNS]},
+            (TURNS[0], {**TURNS[1], "weight": "0"}, *TURNS),
+        ),
         ({"input": LLAMA, "output": "Short waves scatter most.<|eot_id|>"}, (SYSTEM, *TURNS)),
         ({"input": TURNS[0]["content"], "output": TURNS[1]["content"]}, TURNS),
     ],
@@ -190,6 +195,16 @@ def test_the_flag_of_reasoning(value: Any, flag: str | None) -> None:
             {"messages": [TURNS[0], {**TURNS[1], "tool_calls": [{"id": "1"}]}]},
             r"messages\[1\]: `tool_calls` cannot be learnt",
             "plain text",
+        ),
+        (
+            {"messages": [TURNS[0], {**TURNS[1], "weight": 0.5}]},
+            r"messages\[1\]: `weight` is 0.5, 0 or 1 is needed",
+            "not learnt",
+        ),
+        (
+            {"messages": [TURNS[0], {**TURNS[1], "weight": 0}]},
+            "all answers have `weight: 0`",
+            "weight: 1",
         ),
     ],
 )

@@ -97,6 +97,16 @@ def test_of_several_answers_one_with_a_trace_is_enough_unless_only_the_last_is_l
     assert Policy(last).apply(chat).messages[0]["content"] == "Reasoning: off"
 
 
+def test_an_answer_without_weight_neither_counts_as_learnt_nor_as_reasoning() -> None:
+    chat = record(TRACE, "So.")
+    chat.messages[1]["weight"] = "0"
+    policy = Policy(Chat.model_validate({"reasoning": {"switch": "all"}}))
+    made = policy.apply(chat).messages
+    assert made[0]["content"] == "Reasoning: off"
+    assert made[2]["weight"] == "0"
+    assert dict(+policy.counts) == {"traces": 1, "switchedOff": 1, "unweighted": 1}
+
+
 def test_the_system_message_goes_into_the_first_question() -> None:
     chat = record("So.", system="Be brief.")
     policy = Policy(Chat(system="merge"))
