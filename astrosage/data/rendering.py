@@ -197,9 +197,7 @@ class Renderer:
     def _apply(self, messages: Sequence[Message], prompt: bool = False) -> str:
         shown = [{"role": m["role"], "content": m["content"]} for m in messages]
         return str(
-            self._tokenizer.apply_chat_template(
-                shown, tokenize=False, add_generation_prompt=prompt
-            )
+            self._tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=prompt)
         )
 
 

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
-from astroctl.cli.closing import accuracy, scores
+from astroctl.cli.closing import accuracy, closing, scores
 from astroctl.cli.follow import outcome, progress_line
 from astroctl.cli.output import duration, size, table
 from astroctl.runs.registry import Record
 from astroctl.runs.state import View
 from astroctl.targets.base import JobState
+from astrosage.data.run import run as prepare
 from astrosage.errors import DataError, Interrupted
+from astrosage.runs import manifest
+from tests.data import preparing
 
 RECORD = Record("default", "r", "/r")
 
@@ -56,6 +59,23 @@ def test_a_foreign_error_keeps_its_exit_code() -> None:
 
 def test_a_stopped_run_is_interrupted() -> None:
     assert isinstance(outcome(view("stopped")), Interrupted)
+
+
+def test_a_run_that_only_prepares_ends_with_what_there_is_to_learn(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    stage = preparing.context(tmp_path, tiny_model, "weights")
+    directory = stage.run
+    directory.create(stage.job)
+    prepare(stage)
+    made = manifest.verify(stage.shards_path("corpus"))
+    train = made["splits"]["train"]
+    text = closing(Record("default", "t", directory.uri), directory)
+    head, left, after = text.split("\n\n")
+    assert head == "t succeeded"
+    assert left.startswith(f"corpus: {made['report']['kept']} of {made['report']['records']} rec")
+    assert f"{train['tokens']:,} tokens in {train['sequences']} sequences" in left
+    assert after.splitlines()[1].strip() == "astroctl data inspect t --stage corpus"
 
 
 def test_closing_scores_carry_intervals_and_the_paired_test() -> None:

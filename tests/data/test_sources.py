@@ -11,6 +11,7 @@ import fsspec
 import pytest
 import zstandard
 
+from astrosage.data import sources
 from astrosage.data.sources import check_source, count_records, digest, expand, read_records
 from astrosage.data.tally import Tally
 from astrosage.errors import DataError, NotFoundError, SpecError, StorageError
@@ -119,6 +120,18 @@ def test_a_fault_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n\n{"text": \n')
     with pytest.raises(DataError, match=r"a\.jsonl, line 3: broken JSON"):
         check_source(Source(path=f"{tmp_path}/a.jsonl"), "text", FIELD)
+
+
+def test_of_a_large_source_the_beginning_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "abcdef"}\n' * 3 + '{"text": \n')
+    source = Source(path=f"{tmp_path}/a.jsonl")
+    monkeypatch.setattr(sources, "CHECKED_CHARACTERS", 12)
+    assert check_source(source, "text", FIELD) == 3
+    monkeypatch.setattr(sources, "CHECKED_CHARACTERS", 18)
+    with pytest.raises(DataError, match="line 4"):
+        check_source(source, "text", FIELD)
 
 
 def test_digest_is_of_the_bytes(folder: Path) -> None:

@@ -154,12 +154,27 @@ def closing(record: Record, directory: RunDirectory) -> str:
         for stage, s in found.items()
     ]
     parts += list(_generated(directory))
+    if not parts:
+        parts = [f"{record.called} succeeded", *_prepared(directory)]
     for stage in found:
         storage = directory.stage(stage).storage
         if storage.exists("bench/report.html"):
             parts.append(f"report: {storage.path('bench/report.html')}")
     parts.append("next:\n  " + "\n  ".join(next_commands(record, directory, bool(found))))
     return "\n\n".join(parts)
+
+
+def _prepared(directory: RunDirectory) -> Iterator[str]:
+    """A line for each finished prepare stage: what is left, and what there is to learn from."""
+    for stage in directory.job().spec.stages:
+        made = directory.finished(stage) if stage.prepare is not None else None
+        if made is not None:
+            report, splits = made["report"], made["splits"]
+            yield (
+                f"{stage.name}: {report['kept']:,} of {report['records']:,} records kept; "
+                f"{splits['train']['tokens']:,} tokens in {splits['train']['sequences']:,} "
+                f"sequences to train on, {splits['validation']['tokens']:,} for validation"
+            )
 
 
 def _generated(directory: RunDirectory) -> Iterator[str]:
@@ -190,10 +205,14 @@ def _pilot(directory: RunDirectory) -> str | None:
 def next_commands(record: Record, directory: RunDirectory, scored: bool) -> list[str]:
     """The three commands that make sense now."""
     job = directory.job()
-    models = [s for s in job.spec.stages if s.kind in ("train", "merge") and directory.finished(s)]
+    made = [s for s in job.spec.stages if directory.finished(s)]
+    models = [s for s in made if s.kind in ("train", "merge")]
+    packed = [s for s in made if s.kind == "prepare"]
     name = record.called
     commands = [f"astroctl report {name} --open"] if scored else []
     if models:
         commands += [f"astroctl serve {name}", 'astroctl ask "What is a Cepheid?"']
+    elif packed:
+        commands.append(f"astroctl data inspect {name} --stage {packed[0].name}")
     commands += [f"astroctl status {name}", f"astroctl logs {name}", "astroctl list"]
     return commands[:3]

@@ -26,7 +26,7 @@ def progress_line(state: View) -> str:
         return state.phase if state.note else f"{state.phase}: waiting for the driver"
     stage = progress.get("stage")
     if stage not in names:
-        return f"{state.phase}: {len(names)} stages"
+        return f"{state.phase}: {len(names)} stage{'s' * (len(names) > 1)}"
     parts = [f"[{names.index(stage) + 1}/{len(names)}] {stage}"]
     if progress.get("total"):
         parts.append(f"{progress.get('step', 0)}/{progress['total']} {progress.get('unit', '')}")
