@@ -93,7 +93,7 @@ def test_exactly_the_answers_and_their_ends_are_learnt(
     unanswered: bool,
     weights: list[bool],
 ) -> None:
-    weights = weights[: len(exchanges) - 1] + [True]
+    weights = [*weights[: len(exchanges) - 1], True]
     turns = [("system", system)] if system is not None else []
     for question, answer in exchanges:
         turns += [("user", question), ("assistant", answer)]
