@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from astrosage.bench import question as bench
 from astrosage.bench.prompts import multiple_choice
 
 Entry = dict[str, str]
+OPTIONS = 4
 Question = tuple[str, str, list[str]]  # what is asked, the right option, the wrong ones
 
 
@@ -41,25 +43,41 @@ def main() -> None:
     options = parser.parse_args()
     chance = random.Random(options.seed)
     known: dict[str, Entry] = {}
-    for entry in read(options.glossary):
+    for entry in read(options.glossary, "term", "meaning", "module"):
         known.setdefault(entry["term"].lower(), entry)
     entries = list(known.values())
-    texts = [record["text"] for record in read(options.texts)]
+    if len(entries) < OPTIONS:
+        sys.exit(f"error: {options.glossary} has {len(entries)} terms, {OPTIONS} are needed")
+    texts = [record["text"] for record in read(options.texts, "text")]
     found = [
         *of_glossary(entries, chance),
         *of_sentences(entries, texts, chance, options.sentences),
     ]
     chance.shuffle(found)
     form = as_text if options.form == "text" else as_chat
+    options.to.parent.mkdir(parents=True, exist_ok=True)
     with options.to.open("w", encoding="utf-8") as file:
         for question in found[: options.most]:
             file.write(json.dumps(form(question, chance), ensure_ascii=False) + "\n")
     print(f"{len(found[: options.most])} questions in {options.to}")
 
 
-def read(file: Path) -> list[Entry]:
-    """The records of a JSONL file."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+def read(file: Path, *fields: str) -> list[Entry]:
+    """The records of a JSONL file, each with these fields; ends the program where one has not."""
+    records = []
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                record = json.loads(line)
+                missing = [f for f in fields if not isinstance(record.get(f), str)]
+                if missing:
+                    sys.exit(f"error: {file}, line {number}: `{missing[0]}` is not there as text")
+                records.append(record)
+    except OSError as error:
+        sys.exit(f"error: {file}: {error.strerror}")
+    except (ValueError, AttributeError):
+        sys.exit(f"error: {file}, line {len(records) + 1}: no JSON object")
+    return records
 
 
 def of_glossary(entries: Sequence[Entry], chance: random.Random) -> Iterator[Question]:
@@ -100,7 +118,7 @@ def others(entry: Entry, entries: Sequence[Entry], chance: random.Random) -> lis
     rest = [e for e in entries if e is not entry]
     near = [e for e in rest if e["module"] == entry["module"]]
     chosen = chance.sample(near, min(len(near), 2))
-    return chosen + chance.sample([e for e in rest if e not in chosen], 3 - len(chosen))
+    return chosen + chance.sample([e for e in rest if e not in chosen], OPTIONS - 1 - len(chosen))
 
 
 def as_text(question: Question, chance: random.Random) -> dict[str, Any]:
