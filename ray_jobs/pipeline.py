@@ -83,7 +83,6 @@ class Pipeline:
         self._run, self._job, self._stages = run, job, stages
         self._monitor = Monitor(run, job, stages, attempt)
         self._running: Stage | None = None
-        self._importing = False
 
     def execute(self) -> int:
         """Run all stages; returns the exit code and leaves the outcome in progress.json."""
@@ -165,7 +164,7 @@ class Pipeline:
             "spec.json", {"key": key, "kind": stage.kind, "spec": stage.body.to_yaml_dict()}
         )
         log.info("stage %s (%s) starts", stage.name, stage.kind)
-        self._import_ahead()
+        self._import_ahead(stage)
         began = time.time()
         job = with_places(self._job, self._run)
         context = StageContext(job.to_yaml_dict(), stage.name, self._run.uri, key)
@@ -173,15 +172,14 @@ class Pipeline:
         self._record(stage, key, inputs, began, facts)
         log.info("stage %s is finished after %.1f s", stage.name, time.time() - began)
 
-    def _import_ahead(self) -> None:
-        """Import what a later training needs while an earlier stage runs elsewhere.
+    def _import_ahead(self, stage: Stage) -> None:
+        """Import what a later training needs while this stage runs elsewhere.
 
         Not in a daemon thread: the interpreter would end under the import, and hang.
         """
-        if self._importing or not any(s.kind == "train" for s in self._stages):
-            return
-        self._importing = True
-        threading.Thread(target=importlib.import_module, args=("ray.train.torch",)).start()
+        later = self._stages[self._stages.index(stage) + 1 :]
+        if any(s.kind == "train" for s in later):
+            threading.Thread(target=importlib.import_module, args=("ray.train.torch",)).start()
 
     def _take_over(self, stage: Stage, key: str) -> bool:
         """Take the stage from the run that this one is a fork of, if it is the same there."""

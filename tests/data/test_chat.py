@@ -101,7 +101,7 @@ def test_exactly_the_answers_and_their_ends_are_learnt(
         turns.append(("user", "And then?"))
     chat = record(*turns)
     answers = [m for m in chat.messages if m["role"] == "assistant"]
-    for message, weight in zip(answers, weights, strict=False):
+    for message, weight in zip(answers, weights, strict=True):
         if not weight:
             message["weight"] = "0"
     ((found,),) = encoder(tokenizer, template).encode([chat])

@@ -105,12 +105,12 @@ def _message(item: Any, fields: Fields, where: str) -> Message:
 def _is_weighted(item: Mapping[str, Any], where: str) -> bool:
     """Whether an answer counts, as OpenAI's fine-tuning files and OpenHermes-2.5 say it."""
     weight = item.get("weight")
-    if weight is None or weight in (0, 1):
-        return weight is None or bool(weight)
-    raise DataError(
-        f"{where}: `weight` is {weight!r}, 0 or 1 is needed",
-        "an answer with `weight: 0` is shown but not learnt; leave it out to learn it",
-    )
+    if weight not in (None, 0, 1):
+        raise DataError(
+            f"{where}: `weight` is {weight!r}, 0 or 1 is needed",
+            "an answer with `weight: 0` is shown but not learnt; leave it out to learn it",
+        )
+    return weight != 0
 
 
 def is_learnt(message: Mapping[str, str]) -> bool:

@@ -66,11 +66,11 @@ class Policy:
     def _count(self, messages: list[Message]) -> bool:
         """Whether what is learnt has a trace."""
         answers = [m for m in messages if m["role"] == "assistant"]
-        marked = [m for m in answers if has_marks(m["content"])]
         thoughtful = [bool(parted(m["content"]).thought) for m in answers]
         learnt = [t for m, t in zip(answers, thoughtful, strict=True) if is_learnt(m)]
         self.counts["traces"] += sum(thoughtful)
-        self.counts["emptyTraces"] += len(marked) - sum(thoughtful)
+        marked = sum(has_marks(m["content"]) for m in answers)
+        self.counts["emptyTraces"] += marked - sum(thoughtful)
         self.counts["unweighted"] += len(answers) - len(learnt)
         return any(learnt[-1:] if self._options.learn == "last" else learnt)
 

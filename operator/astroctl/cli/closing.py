@@ -205,14 +205,13 @@ def _pilot(directory: RunDirectory) -> str | None:
 def next_commands(record: Record, directory: RunDirectory, scored: bool) -> list[str]:
     """The three commands that make sense now."""
     job = directory.job()
-    made = [s for s in job.spec.stages if directory.finished(s)]
-    models = [s for s in made if s.kind in ("train", "merge")]
-    packed = [s for s in made if s.kind == "prepare"]
+    models = [s for s in job.spec.stages if s.kind in ("train", "merge") and directory.finished(s)]
     name = record.called
     commands = [f"astroctl report {name} --open"] if scored else []
     if models:
         commands += [f"astroctl serve {name}", 'astroctl ask "What is a Cepheid?"']
-    elif packed:
-        commands.append(f"astroctl data inspect {name} --stage {packed[0].name}")
+    else:
+        packed = (s for s in job.spec.stages if s.kind == "prepare" and directory.finished(s))
+        commands += [f"astroctl data inspect {name} --stage {s.name}" for s in packed][:1]
     commands += [f"astroctl status {name}", f"astroctl logs {name}", "astroctl list"]
     return commands[:3]
